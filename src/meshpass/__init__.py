@@ -1,0 +1,1 @@
+"""Meshpass: JSON Web Token policy on the routes of a service mesh."""
