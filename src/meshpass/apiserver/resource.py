@@ -33,13 +33,34 @@ class Resource:
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     schema: Mapping[str, Any]
-    """The structural OpenAPI v3 schema of the whole object (``type: object`` with apiVersion, kind, metadata, spec …)."""
+    """The structural OpenAPI v3 schema of the whole object (``type: object`` with apiVersion, kind, metadata, spec …).
+
+    A built-in kind's, and every kind's ``metadata``, is computed when first read (``modelschema.LazySchema``): read it
+    as a Mapping, and let ``modelschema.plain`` make the JSON of it.
+    """
     columns: tuple[Column, ...] = ()
     status_subresource: bool = False
     builtin: bool = False
     """True for core kinds: strategic merge patch is allowed and tables have kubectl's own columns."""
+    storage: bool = True
+    """True for the version under which objects are kept; a CustomResourceDefinition has exactly one."""
+    declared_list_kind: str = ""
+    """What a CustomResourceDefinition names in ``spec.names.listKind``; empty where it names nothing."""
+    selectable_fields: tuple[str, ...] = ()
+    """Dotted paths that field selectors may name besides ``metadata.name`` and ``metadata.namespace``."""
+    verbs: tuple[str, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
     @property
     def group_version(self) -> str:
         """``v1`` for the core group, else ``group/version``."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def list_kind(self) -> str:
+        """The ``kind`` of a list of these objects."""
+        return self.declared_list_kind or f"{self.kind}List"
+
+    @property
+    def qualified_name(self) -> str:
+        """``plural.group``, or the plural alone in the core group: how errors and CustomResourceDefinitions name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
