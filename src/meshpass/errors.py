@@ -1,12 +1,12 @@
 """Everything that Meshpass raises on purpose. Users' mistakes are findings in a Report, never exceptions.
 
-    MeshpassError
-    ├── ManifestError        text that is no manifest of a known kind
-    ├── ApiError             an API server answered with a failure (carries the Kubernetes Status)
-    │   └── ExpiredError     410: the resourceVersion is gone; list again
-    ├── XdsProtocolError     a discovery request that breaks the protocol
-    ├── MeshFileError        a mesh file that cannot be run
-    └── LocalMeshError       the local mesh could not start or is not running
+MeshpassError
+├── ManifestError        text that is no manifest of a known kind
+├── ApiError             an API server answered with a failure (carries the Kubernetes Status)
+│   └── ExpiredError     410: the resourceVersion is gone; list again
+├── XdsProtocolError     a discovery request that breaks the protocol
+├── MeshFileError        a mesh file that cannot be run
+└── LocalMeshError       the local mesh could not start or is not running
 """
 
 from __future__ import annotations

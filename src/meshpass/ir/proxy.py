@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from meshpass.ir.backend import Backend
+from meshpass.ir.listener import Listener
+from meshpass.ir.policy import PolicySet
+from meshpass.ir.route import RouteConfiguration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """The whole task of one Envoy (fields follow in this file)."""
+    """The whole task of one Envoy. Proxies with the same view share the parts by identity."""
 
     node: str
-    """``sidecar~<cluster>~<namespace>~<workload>``: what the Envoy says as its node id."""
+    """``sidecar~<cluster>~<namespace>~<pod>``: what the Envoy says as its node id."""
+    listeners: tuple[Listener, ...] = ()
+    application: tuple[Backend, ...] = ()
+    """The workload's own addresses, behind its inbound listeners."""
+    backends: tuple[Backend, ...] = ()
+    """What the routes send to; sorted by name."""
+    routes: RouteConfiguration | None = None
+    policies: PolicySet = field(default_factory=PolicySet)

@@ -1,0 +1,60 @@
+"""Proxy → Snapshot."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from meshpass.envoy.authorization import build_authorization_filter
+from meshpass.envoy.backend import build_cluster, build_endpoints
+from meshpass.envoy.claim_header import build_claim_header_filter
+from meshpass.envoy.jwt import build_jwt_filter
+from meshpass.envoy.listener import build_listener
+from meshpass.envoy.route import build_route_configuration
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
+from meshpass.ir import Backend, PolicySet, Proxy, RouteConfiguration
+from meshpass.memo import Memo
+
+
+def build_snapshot(proxy: Proxy, memo: Memo) -> Snapshot:
+    """Everything that the Envoy of ``proxy`` is told. Parts that proxies share are built and serialised once."""
+    clusters, endpoints = memo(_build_backends, proxy.backends, memo)
+    own_clusters, own_endpoints = memo(_build_backends, proxy.application, memo)
+    return Snapshot(
+        proxy=proxy,
+        resources=MappingProxyType(
+            {
+                CLUSTER: memo(_join, own_clusters, clusters),
+                ENDPOINTS: memo(_join, own_endpoints, endpoints),
+                EXTENSION_CONFIG: memo(_build_policies, proxy.policies),
+                LISTENER: _by_name(memo(build_listener, listener) for listener in proxy.listeners),
+                ROUTES: memo(_build_routes, proxy.routes, memo),
+            }
+        ),
+    )
+
+
+def _build_backends(backends: tuple[Backend, ...], memo: Memo) -> tuple[dict[str, Resource], dict[str, Resource]]:
+    return (
+        _by_name(memo(build_cluster, backend.name) for backend in backends),
+        _by_name(memo(build_endpoints, backend) for backend in backends),
+    )
+
+
+def _join(own: dict[str, Resource], shared: dict[str, Resource]) -> Mapping[str, Resource]:
+    return ChainMap(own, shared) if own else shared
+
+
+def _build_policies(policies: PolicySet) -> Mapping[str, Resource]:
+    return _by_name(
+        (build_jwt_filter(policies), build_authorization_filter(policies), build_claim_header_filter(policies))
+    )
+
+
+def _build_routes(routes: RouteConfiguration | None, memo: Memo) -> Mapping[str, Resource]:
+    return {} if routes is None else _by_name((build_route_configuration(routes, memo),))
+
+
+def _by_name(resources: Iterable[Resource]) -> dict[str, Resource]:
+    return {resource.name: resource for resource in resources}

@@ -1,0 +1,123 @@
+"""Listeners → Envoy's Listener with an HTTP connection manager."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ExtensionFilter
+from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
+from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
+from envoy.config.route.v3 import route_components_pb2 as route_v3
+from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigurationMessage
+from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+    HttpFilter,
+    LocalReplyConfig,
+    Rds,
+    ResponseMapper,
+)
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from meshpass.envoy.address import build_address
+from meshpass.envoy.backend import ads_config_source
+from meshpass.envoy.filters import build_http_filters
+from meshpass.envoy.resource import build_resource, pack
+from meshpass.envoy.snapshot import Resource
+from meshpass.ir import InboundListener, Listener, OutboundListener
+
+REALM = "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ:ORIG_OR_PATH):256%"
+"""The request's URL without its query: Envoy's own realm would echo a token that came as a query parameter."""
+
+
+def build_listener(listener: Listener) -> Resource:
+    """The resource of one listener."""
+    match listener:
+        case OutboundListener():
+            manager = _build_outbound(listener)
+        case InboundListener():
+            manager = _build_inbound(listener)
+        case _:  # pragma: no cover
+            assert_never(listener)
+    network_filter = Filter(name="envoy.filters.network.http_connection_manager", typed_config=pack(manager))
+    message = ListenerMessage(
+        name=listener.name,
+        address=build_address(listener.address, listener.port),
+        filter_chains=[FilterChain(filters=[network_filter])],
+    )
+    return build_resource(listener.name, message)
+
+
+def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
+    manager = _connection_manager(listener.name)
+    manager.rds.CopyFrom(Rds(config_source=ads_config_source(), route_config_name=listener.route_configuration))
+    manager.http_filters.extend(build_http_filters())
+    manager.local_reply_config.CopyFrom(_local_replies())
+    return manager
+
+
+def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
+    manager = _connection_manager(listener.name)
+    everything = route_v3.Route(
+        match=route_v3.RouteMatch(prefix="/"),
+        route=route_v3.RouteAction(cluster=listener.backend, timeout=Duration()),
+    )
+    manager.route_config.CopyFrom(
+        RouteConfigurationMessage(
+            name=listener.name,
+            virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
+        )
+    )
+    manager.http_filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))
+    return manager
+
+
+def _connection_manager(name: str) -> HttpConnectionManager:
+    return HttpConnectionManager(
+        stat_prefix=name,
+        # A path is brought to its one form before routes are matched, so that `/a/../b` cannot pass for `/a`.
+        normalize_path=BoolValue(value=True),
+        skip_xff_append=True,
+    )
+
+
+def _local_replies() -> LocalReplyConfig:
+    """Refusals name the URL without its query, and never list the requirements that the filter knows."""
+    challenge = f'Bearer realm="{REALM}"'
+    return LocalReplyConfig(
+        mappers=[
+            _challenge("response.code_details == 'jwt_authn_access_denied{Jwt_is_missing}'", challenge),
+            _challenge(
+                "response.code == 401 && response.code_details.startsWith('jwt_authn_access_denied')",
+                f'{challenge}, error="invalid_token"',
+            ),
+            _unknown_class(),
+        ]
+    )
+
+
+def _challenge(expression: str, value: str) -> ResponseMapper:
+    # RFC 6750 §3.1: a request without a token is answered without an error code.
+    header = HeaderValueOption(
+        header=HeaderValue(key="www-authenticate", value=value),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return ResponseMapper(filter=_when(expression), headers_to_add=[header])
+
+
+def _unknown_class() -> ResponseMapper:
+    mapper = ResponseMapper(filter=_when("response.code_details.startsWith('jwt_authn_access_denied{Failed_JWT')"))
+    mapper.body.inline_string = "RBAC: access denied"
+    return mapper
+
+
+def _when(expression: str) -> AccessLogFilter:
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=pack(ExpressionFilter(expression=expression)),
+        )
+    )

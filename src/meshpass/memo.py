@@ -1,0 +1,75 @@
+"""Memo: results of pure functions, remembered by the identity of their inputs. All the incrementality there is.
+
+Inputs are frozen values, so an input that is the *same object* as last time leads to the same result; comparing
+identities costs nothing however large the values are. Text and numbers are compared by value, tuples by their elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
+
+Result = TypeVar("Result")
+Inputs = TypeVarTuple("Inputs")
+
+SWEEP_INTERVAL = 64
+"""Generations between two sweeps: a result that none of them used, directly or inside another, is forgotten."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    inputs: tuple[Any, ...]  # kept alive, so that an identity in the key stays its own
+    result: Any
+    parts: list[Any]  # keys of the results that this one was computed from
+    sweep: int  # the sweep interval in which it was last used
+
+
+class Memo:
+    """Remembers what pure functions returned; memory follows the live input."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Any, _Entry] = {}
+        self._computing: list[list[Any]] = []
+        self._generation = 0
+
+    def __call__(self, function: Callable[[Unpack[Inputs]], Result], *inputs: *Inputs) -> Result:
+        """Return ``function(*inputs)``, computed only if these inputs are new. The same inputs give the same object."""
+        key = (function, _identity(inputs))
+        if self._computing:
+            self._computing[-1].append(key)
+        entry = self._entries.get(key)
+        if entry is None:
+            parts: list[Any] = []
+            self._computing.append(parts)
+            try:
+                result = function(*inputs)
+            finally:
+                self._computing.pop()
+            entry = self._entries[key] = _Entry(inputs, result, parts, 0)
+        entry.sweep = self._generation // SWEEP_INTERVAL
+        return cast("Result", entry.result)
+
+    def next_generation(self) -> None:
+        """Tell that one whole pass is over; now and then, what has gone out of use is forgotten."""
+        self._generation += 1
+        if self._generation % SWEEP_INTERVAL == 0:
+            self._sweep(self._generation // SWEEP_INTERVAL - 1)
+
+    def _sweep(self, interval: int) -> None:
+        live = [key for key, entry in self._entries.items() if entry.sweep >= interval]
+        kept = set(live)
+        while live:
+            parts = self._entries[live.pop()].parts
+            fresh = [key for key in parts if key in self._entries and key not in kept]
+            kept.update(fresh)
+            live.extend(fresh)
+        self._entries = {key: entry for key, entry in self._entries.items() if key in kept}
+
+
+def _identity(value: object) -> object:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, tuple):
+        return tuple(map(_identity, value))
+    return (None, id(value))
