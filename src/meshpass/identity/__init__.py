@@ -1,0 +1,1 @@
+"""Who is who: server certificates and bearer tokens. Keys and tokens are files of mode 0600. Does file IO."""

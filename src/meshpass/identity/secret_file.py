@@ -1,0 +1,22 @@
+"""Files that hold keys and tokens."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_secret_file(path: Path, content: bytes) -> None:
+    """``path`` holds ``content``, is readable by its owner alone (mode 0600), and was never half-written."""
+    # mkstemp creates with mode 0600: there is no moment at which others could read.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
