@@ -1,0 +1,165 @@
+"""SnapshotCache: the target of every node, and how far the streams of that node are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshpass.envoy.snapshot import Snapshot
+from meshpass.ir import ObjectRef
+from meshpass.xds.event import Rejected
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One resource that a node refuses; it keeps the last version that it accepted."""
+
+    type_url: str
+    names: tuple[str, ...]
+    versions: tuple[str, ...]
+    """Empty where a removal was refused."""
+    message: str
+    """The client's own words."""
+    sources: frozenset[ObjectRef]
+    """Who is to blame: the sources that the acknowledged version of the resource did not have, else all of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """How far a node is."""
+
+    streams: int
+    target: Snapshot | None
+    in_sync: bool
+    """True when at least one stream is connected and every one has acknowledged the whole target."""
+    rejections: tuple[Rejection, ...]
+
+
+class StreamEntry:
+    """One connected stream of a node. Its server reports through ``report`` and says ``close`` when it ends."""
+
+    def __init__(self, cache: SnapshotCache, node: str, retarget: Callable[[Snapshot], None]) -> None:
+        self._cache = cache
+        self.node = node
+        self.retarget = retarget
+        self.in_sync_with: Snapshot | None = None
+        self.rejections: tuple[Rejection, ...] = ()
+
+    def report(self, *, in_sync_with: Snapshot | None, rejections: tuple[Rejected, ...]) -> None:
+        """Make this the state of the stream. Whoever waits for a change is told if it is one."""
+        told = tuple(_rejection(rejected) for rejected in rejections)
+        if in_sync_with is not self.in_sync_with or told != self.rejections:
+            self.in_sync_with, self.rejections = in_sync_with, told
+            self._cache.note_change(self.node)
+
+    def close(self) -> None:
+        """Forget the stream."""
+        self._cache.disconnect(self)
+
+
+class SnapshotCache:
+    """Holds the target Snapshot of every node. Not thread-safe: it lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._targets: dict[str, Snapshot] = {}
+        self._streams: dict[str, list[StreamEntry]] = {}
+        self._logged: dict[str, set[Rejection]] = {}
+        self._revision = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every node that has a target or a stream, sorted."""
+        return tuple(sorted({*self._targets, *self._streams}))
+
+    @property
+    def revision(self) -> int:
+        """Counts the changes of what ``state`` answers for any node."""
+        return self._revision
+
+    def set(self, snapshot: Snapshot) -> None:
+        """Make the snapshot the target of its node; its streams have their next responses queued on return."""
+        node = snapshot.node
+        self._targets[node] = snapshot
+        self.note_change(node)
+        for entry in tuple(self._streams.get(node, ())):
+            entry.retarget(snapshot)
+
+    def remove(self, node: str) -> None:
+        """Forget the node's target. Connected streams keep what they have: losing a target must open no route."""
+        if self._targets.pop(node, None) is not None:
+            self._logged.pop(node, None)
+            self.note_change(node)
+
+    def state(self, node: str) -> NodeState:
+        """How far the node is; also for a node that nobody has heard of."""
+        entries = self._streams.get(node, [])
+        target = self._targets.get(node)
+        rejections = dict.fromkeys(rejection for entry in entries for rejection in entry.rejections)
+        return NodeState(
+            streams=len(entries),
+            target=target,
+            in_sync=target is not None and bool(entries) and all(entry.in_sync_with is target for entry in entries),
+            rejections=tuple(rejections),
+        )
+
+    async def wait_changed(self, since: int) -> int:
+        """Return the revision as soon as it is above ``since``: at once if that has happened already."""
+        while self._revision <= since:
+            await self._changed.wait()
+        return self._revision
+
+    def connect(self, node: str, retarget: Callable[[Snapshot], None]) -> StreamEntry:
+        """Enter a new stream of the node. ``retarget`` is called with its target now, if there is one, and on every set."""
+        entry = StreamEntry(self, node, retarget)
+        self._streams.setdefault(node, []).append(entry)
+        self.note_change(node)
+        if (target := self._targets.get(node)) is not None:
+            retarget(target)
+        return entry
+
+    def disconnect(self, entry: StreamEntry) -> None:
+        """Forget the stream."""
+        entries = self._streams[entry.node]
+        entries.remove(entry)
+        if not entries:
+            del self._streams[entry.node]
+        self.note_change(entry.node)
+
+    def note_change(self, node: str) -> None:
+        """Wake up whoever waits, and log what the node refuses that was not logged since it was last in sync."""
+        self._revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+        state = self.state(node)
+        logged = self._logged.setdefault(node, set())
+        for rejection in state.rejections:
+            if rejection not in logged:
+                logged.add(rejection)
+                logger.warning(
+                    "resource rejected",
+                    extra={
+                        "node": node,
+                        "type_url": rejection.type_url,
+                        "resources": rejection.names,
+                        "versions": rejection.versions,
+                        "error": rejection.message,
+                        "sources": sorted(str(source) for source in rejection.sources),
+                    },
+                )
+        if state.in_sync or not logged:
+            del self._logged[node]
+
+
+def _rejection(rejected: Rejected) -> Rejection:
+    return Rejection(
+        type_url=rejected.type_url,
+        names=(*(resource.name for resource in rejected.resources), *rejected.removed),
+        versions=tuple(resource.version for resource in rejected.resources),
+        message=rejected.message,
+        sources=rejected.sources,
+    )

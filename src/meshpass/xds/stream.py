@@ -1,0 +1,180 @@
+"""AdsStream: one Envoy's delta ADS stream, stepping make-before-break from what it has to its target. No IO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+
+from meshpass.envoy.snapshot import LISTENER, ROUTES, TYPE_URL_ORDER, Resource, Snapshot
+from meshpass.errors import XdsProtocolError
+from meshpass.xds.event import Acknowledged, Event, InSync, Rejected, Send
+from meshpass.xds.request import DeltaRequest
+from meshpass.xds.subscription import Subscription
+
+Plan = Callable[[Snapshot | None, Snapshot], Sequence[Snapshot]]
+"""What a client has now, and its target → the Snapshots to go through; the last one is the target."""
+
+REFERRING = (LISTENER, ROUTES)
+"""Types that refer to the others; nothing refers to them but each other."""
+REFERRED = tuple(type_url for type_url in TYPE_URL_ORDER if type_url not in REFERRING)
+
+
+class AdsStream:
+    """All subscriptions of one stream, and the plan that they step through.
+
+    A step has three parts, each begun when all of the one before is acknowledged: what is new or changed among the
+    types that others refer to; listeners and routes; removals among the types that others refer to. So nothing ever
+    refers to what is not there yet or no more, whatever the plan. What the client has not asked for holds nothing
+    back: Envoy asks for clusters first, then listeners, then what those refer to.
+
+    A rejected resource holds the stream where it is, until a new target. Only a client that started with nothing and
+    is still on its first plan goes on: it has no last good configuration to keep, and would serve nothing at all
+    because of one bad resource. Requests to what refers to the missing resource are refused by Envoy itself.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._node = ""
+        self._subscriptions: dict[str, Subscription] = {}
+        self._resumed = False
+        self._target: Snapshot | None = None
+        self._current: Snapshot | None = None
+        self._steps: tuple[Snapshot, ...] = ()
+        """What is left of the plan; the first is being sent. Empty before the first target."""
+        self._planned: Snapshot | None = None
+        """The target that the plan leads to."""
+        self._first = True
+        """True until a client that started with nothing has once got everything."""
+        self._in_sync = False
+
+    @property
+    def node(self) -> str:
+        """The node id that the client gave in its first request; empty before."""
+        return self._node
+
+    @property
+    def target(self) -> Snapshot | None:
+        """Where the client is to be."""
+        return self._target
+
+    @property
+    def current(self) -> Snapshot | None:
+        """The last step that the client has acknowledged as a whole."""
+        return self._current
+
+    @property
+    def in_sync(self) -> bool:
+        """True while the client has acknowledged every resource of its target and has nothing else.
+
+        A resource that nothing refers to is never asked for, so never acknowledged: no Snapshot should have one.
+        """
+        return self._in_sync and not self.rejections
+
+    @property
+    def rejections(self) -> tuple[Rejected, ...]:
+        """What holds the stream: refused resources of the step that it is at, by type and name."""
+        return tuple(rejected for subscription in self._ordered() for rejected in subscription.rejections)
+
+    def receive(self, request: DeltaRequest) -> tuple[Event, ...]:
+        """Take the request in and say what follows. Raises XdsProtocolError; the stream is then to be closed."""
+        if not self._node:
+            if not request.node:
+                raise XdsProtocolError("the first request of the stream has no node id")
+            self._node = request.node
+        elif request.node not in {"", self._node}:
+            raise XdsProtocolError(f"the stream of {self._node} says that it is {request.node}")
+        if not request.type_url:
+            raise XdsProtocolError("the request has no type_url")
+        subscription = self._subscriptions.setdefault(request.type_url, Subscription(request.type_url))
+        self._resumed = self._resumed or bool(request.initial_versions)
+        events: tuple[Acknowledged | Rejected, ...] = subscription.receive(request)
+        return (*events, *self._advance())
+
+    def retarget(self, snapshot: Snapshot) -> tuple[Event, ...]:
+        """Make the snapshot the target. The step in progress is finished first; targets in between are skipped."""
+        self._target = snapshot
+        self._in_sync = False
+        if not self._steps:
+            self._replan(None, snapshot)
+        return self._advance()
+
+    def _replan(self, current: Snapshot | None, target: Snapshot) -> None:
+        self._steps = tuple(self._plan(current, target))
+        self._planned = target
+        self._first = self._first and current is None
+
+    def _ordered(self) -> tuple[Subscription, ...]:
+        """The subscriptions, what is referred to before what refers to it."""
+        known = tuple(self._subscriptions[type_url] for type_url in TYPE_URL_ORDER if type_url in self._subscriptions)
+        return (*known, *(sub for type_url, sub in self._subscriptions.items() if type_url not in TYPE_URL_ORDER))
+
+    def _advance(self) -> tuple[Event, ...]:
+        """Send what may be sent now, and step on for as long as nothing has to be waited for."""
+        events: list[Event] = []
+        while self._steps and self._target is not None:
+            step = self._steps[0]
+            events += self._send(step)
+            if any(subscription.outstanding for subscription in self._ordered()):
+                break
+            held = bool(self.rejections)
+            superseded = self._planned is not self._target
+            if held and not superseded:
+                break
+            if held:
+                # The step is given up for the new target: the plan starts from what is really there.
+                self._replan(self._acknowledged(), self._target)
+                continue
+            self._current = step
+            if superseded:
+                self._replan(step, self._target)
+            elif len(self._steps) > 1:
+                self._steps = self._steps[1:]
+            else:
+                if not self._in_sync and self._has_all(step):
+                    self._in_sync = True
+                    self._first = False
+                    events.append(InSync(snapshot=self._target))
+                break
+        return tuple(events)
+
+    def _send(self, step: Snapshot) -> list[Send]:
+        """What the client is to be sent of this step now."""
+        sends: list[Send] = []
+        referred = [sub for sub in self._ordered() if sub.type_url not in REFERRING]
+        referring = [sub for sub in self._ordered() if sub.type_url in REFERRING]
+        for subscription in referred:
+            sends += subscription.offer(step.of(subscription.type_url))
+        if self._waits_for(referred):
+            return sends
+        for subscription in referring:
+            sends += subscription.replace(step.of(subscription.type_url))
+        if self._waits_for(referring):
+            return sends
+        for subscription in referred:
+            sends += subscription.withdraw(step.of(subscription.type_url))
+        return sends
+
+    def _waits_for(self, subscriptions: Sequence[Subscription]) -> bool:
+        holds = self._resumed or not self._first
+        return any(sub.outstanding or (holds and sub.rejections) for sub in subscriptions)
+
+    def _has_all(self, step: Snapshot) -> bool:
+        types = {*self._subscriptions, *(type_url for type_url, of_type in step.resources.items() if of_type)}
+        return all(
+            type_url in self._subscriptions and self._subscriptions[type_url].has_all(step.of(type_url))
+            for type_url in types
+        )
+
+    def _acknowledged(self) -> Snapshot | None:
+        """The current Snapshot, changed by what the client has acknowledged since; ``None`` if there is none."""
+        if self._current is None:
+            return None
+        resources: dict[str, MappingProxyType[str, Resource]] = {}
+        for type_url in {*self._current.resources, *self._subscriptions}:
+            of_type = self._current.of(type_url)
+            if subscription := self._subscriptions.get(type_url):
+                unasked = {name: resource for name, resource in of_type.items() if not subscription.wants(name)}
+                known = {name: resource for name, resource in subscription.acknowledged.items() if resource.wire}
+                of_type = MappingProxyType({**unasked, **known})
+            resources[type_url] = MappingProxyType(dict(of_type))
+        return Snapshot(proxy=self._current.proxy, resources=MappingProxyType(resources))
