@@ -1,0 +1,301 @@
+"""Values against structural OpenAPI v3 schemas, with the error texts of Kubernetes (kube-openapi ``validation/validate``).
+
+The order of faults is Kubernetes' own too: a node's type, then its junctors (anyOf, oneOf, allOf, not), then the rules
+of its type, then its children.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from meshpass.apiserver.cause import (
+    NO_FIELD,
+    Cause,
+    duplicate,
+    invalid,
+    not_supported,
+    render_value,
+    required,
+    too_long,
+    too_many,
+    type_invalid,
+)
+from meshpass.apiserver.stringformat import matches_format
+
+_INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+_INTEGER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "int32": (-(2**31), 2**31 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+}
+
+
+@dataclass(slots=True)
+class _Result:
+    """What one node and all below it came to; ``matches`` ranks the alternatives of a failed junctor."""
+
+    causes: list[Cause] = field(default_factory=list)
+    matches: int = 0
+
+    def merge(self, other: _Result) -> None:
+        self.causes += other.causes
+        self.matches += other.matches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaRules:
+    """How strictly a schema is taken.
+
+    Kubernetes decodes its own kinds into structs, where a missing field is a zero value and null is nothing at all;
+    custom resources are held to their schema as it stands.
+    """
+
+    enforce_required: bool = True
+    allow_null: bool = False
+
+
+STRICT: Final = SchemaRules()
+DECODED: Final = SchemaRules(enforce_required=False, allow_null=True)
+
+
+def validate_schema(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules = STRICT) -> tuple[Cause, ...]:
+    """Every fault of ``value``, which stands at ``path`` (empty for the whole object)."""
+    return tuple(_validate(schema, value, path, rules).causes)
+
+
+def json_type(value: Any) -> str:
+    """The JSON Schema name of a value's type; whole floats are integers only to ``integer`` schemas."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list() | tuple():
+            return "array"
+        case Mapping():
+            return "object"
+        case _:
+            return type(value).__name__
+
+
+@cache
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    r"""A Go regular expression (RE2) as Python's; raises ``re.error`` where it is not one.
+
+    ``$`` and ``\\z`` are the very end of the text in RE2, where Python's ``$`` would let a newline follow.
+    """
+    python: list[str] = []
+    in_class = False
+    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
+        if part == "[":
+            in_class = True
+        elif part == "]":
+            in_class = False
+        python.append(r"\Z" if part == r"\z" or (part == "$" and not in_class) else part)
+    return re.compile("".join(python))
+
+
+def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
+    result = _Result(matches=1)
+    if value is None and rules.allow_null:
+        return result
+    fault = _type_fault(schema, value, path)
+    if value is None:
+        # A null is judged by its type and by an enumeration alone.
+        result.causes += [*([fault] if fault else []), *_enum_causes(schema, value, path)]
+        return result
+    if fault:
+        result.causes.append(fault)
+    else:
+        result.matches += 1
+    result.merge(_validate_junctors(schema, value, path, rules))
+    match value:
+        case bool():
+            pass
+        case str():
+            result.causes += _string_causes(schema, value, path)
+        case int() | float():
+            result.causes += _number_causes(schema, value, path)
+        case list() | tuple():
+            result.merge(_validate_items(schema, value, path, rules))
+        case _:
+            pass
+    result.causes += _enum_causes(schema, value, path)
+    if isinstance(value, Mapping):
+        result.merge(_validate_object(schema, value, path, rules))
+    return result
+
+
+def _type_fault(schema: Mapping[str, Any], value: Any, path: str) -> Cause | None:
+    expected = ("integer", "string") if schema.get(_INT_OR_STRING) else _as_tuple(schema.get("type"))
+    actual = json_type(value)
+    if not expected or actual in expected or (value is None and schema.get("nullable")):
+        return None
+    if "number" in expected and actual == "integer":
+        return None
+    if "integer" in expected and isinstance(value, float) and value.is_integer():
+        return None
+    return type_invalid(path or NO_FIELD, actual, f'{path} in body must be of type {",".join(expected)}: "{actual}"')
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) and value else ()
+
+
+def _enum_causes(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Cause]:
+    choices = schema.get("enum")
+    if choices and not any(json_type(choice) == json_type(value) and choice == value for choice in choices):
+        texts = (choice if isinstance(choice, str) else render_value(choice) for choice in choices)
+        yield not_supported(path or NO_FIELD, value, texts)
+
+
+def _validate_junctors(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
+    result = _Result()
+    if (alternatives := schema.get("anyOf")) and not schema.get(_INT_OR_STRING):
+        results = [_validate(alternative, value, path, rules) for alternative in alternatives]
+        if all(found.causes for found in results):
+            result.causes.append(_junctor_cause(path, "must validate at least one schema (anyOf)"))
+            result.merge(max(results, key=lambda found: found.matches))
+    if alternatives := schema.get("oneOf"):
+        results = [_validate(alternative, value, path, rules) for alternative in alternatives]
+        valid = sum(not found.causes for found in results)
+        if valid != 1:
+            tail = f"Found {valid} valid alternatives" if valid else "Found none valid"
+            result.causes.append(_junctor_cause(path, f"must validate one and only one schema (oneOf). {tail}"))
+        if valid == 0:
+            result.merge(max(results, key=lambda found: found.matches))
+    if parts := schema.get("allOf"):
+        results = [_validate(part, value, path, rules) for part in parts]
+        for found in results:
+            result.merge(found)
+        failed = sum(bool(found.causes) for found in results)
+        if failed:
+            tail = ". None validated" if failed == len(results) else ""
+            result.causes.append(_junctor_cause(path, f"must validate all the schemas (allOf){tail}"))
+    if (negated := schema.get("not")) is not None and not _validate(negated, value, path, rules).causes:
+        result.causes.append(_junctor_cause(path, "must not validate the schema (not)"))
+    return result
+
+
+def _junctor_cause(path: str, text: str) -> Cause:
+    return invalid(NO_FIELD, "", f"{render_value(path)} {text}")
+
+
+def _string_causes(schema: Mapping[str, Any], value: str, path: str) -> Iterator[Cause]:
+    longest, shortest, pattern = schema.get("maxLength"), schema.get("minLength"), schema.get("pattern")
+    if longest is not None and len(value) > longest:
+        yield too_long(path, longest)
+    elif shortest is not None and len(value) < shortest:
+        yield invalid(path, value, f"{path} in body should be at least {shortest} chars long")
+    elif pattern:
+        try:
+            matched = compile_pattern(pattern).search(value) is not None
+        except re.error as error:
+            matched = False
+            pattern = f"{pattern}, but pattern is invalid: {error}"
+        if not matched:
+            yield invalid(path, value, f"{path} in body should match '{pattern}'")
+    name = schema.get("format")
+    if name and schema.get("type") == "string" and not matches_format(name, value):
+        if name == "byte":
+            # These are the values of Secrets: an error must not repeat them.
+            yield type_invalid(path, "string", f"{path} in body must be of type byte")
+        else:
+            yield type_invalid(path, value, f"{path} in body must be of type {name}: {render_value(value)}")
+
+
+def _number_causes(schema: Mapping[str, Any], value: float, path: str) -> Iterator[Cause]:
+    bounds = _INTEGER_RANGES.get(schema.get("format", ""))
+    if bounds and schema.get("type") == "integer" and not bounds[0] <= value <= bounds[1]:
+        yield invalid(NO_FIELD, "", f"Checked value must be of type integer with format {schema['format']} in {path}")
+    factor = schema.get("multipleOf")
+    if factor and value % factor:
+        yield invalid(path, value, f"{path} in body should be a multiple of {render_value(factor)}")
+    minimum, maximum = schema.get("minimum"), schema.get("maximum")
+    if minimum is not None:
+        if schema.get("exclusiveMinimum"):
+            if value <= minimum:
+                yield invalid(path, value, f"{path} in body should be greater than {render_value(minimum)}")
+        elif value < minimum:
+            yield invalid(path, value, f"{path} in body should be greater than or equal to {render_value(minimum)}")
+    if maximum is not None:
+        if schema.get("exclusiveMaximum"):
+            if value >= maximum:
+                yield invalid(path, value, f"{path} in body should be less than {render_value(maximum)}")
+        elif value > maximum:
+            yield invalid(path, value, f"{path} in body should be less than or equal to {render_value(maximum)}")
+
+
+def _validate_items(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
+    result = _Result()
+    items = schema.get("items")
+    if isinstance(items, Mapping):
+        for index, item in enumerate(value):
+            result.merge(_validate(items, item, f"{path}[{index}]", rules))
+    fewest, most = schema.get("minItems"), schema.get("maxItems")
+    if fewest is not None and len(value) < fewest:
+        result.causes.append(invalid(path, len(value), f"{path} in body should have at least {fewest} items"))
+    if most is not None and len(value) > most:
+        result.causes.append(too_many(path, len(value), most))
+    if schema.get("uniqueItems") and len({_identity(item) for item in value}) < len(value):
+        result.causes.append(invalid(path, "", f"{path} in body shouldn't contain duplicates"))
+    if rules.enforce_required:
+        result.causes += _list_type_causes(schema, value, path)
+    return result
+
+
+def _list_type_causes(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Cause]:
+    list_type = schema.get("x-kubernetes-list-type")
+    if list_type not in {"set", "map"}:
+        return
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        key = item
+        if list_type == "map":
+            if not isinstance(item, Mapping):
+                continue
+            key = {name: item[name] for name in schema.get("x-kubernetes-list-map-keys", ()) if name in item}
+        if _identity(key) in seen:
+            yield duplicate(f"{path}[{index}]", key)
+        seen.add(_identity(key))
+
+
+def _identity(value: Any) -> str:
+    return f"{json_type(value)} {render_value(value)}"
+
+
+def _validate_object(schema: Mapping[str, Any], value: Mapping[str, Any], path: str, rules: SchemaRules) -> _Result:
+    result = _Result()
+    fewest, most = schema.get("minProperties"), schema.get("maxProperties")
+    if fewest is not None and len(value) < fewest:
+        result.causes.append(invalid(path, fewest, f"{path} in body should have at least {fewest} properties"))
+        return result
+    if most is not None and len(value) > most:
+        result.causes.append(too_many(path, len(value), most))
+        return result
+    properties: Mapping[str, Any] = schema.get("properties") or {}
+    others = schema.get("additionalProperties")
+    for key, item in value.items():
+        place = f"{path}.{key}" if path else key
+        if key in properties:
+            result.merge(_validate(properties[key], item, place, rules))
+        elif isinstance(others, Mapping):
+            result.merge(_validate(others, item, place, rules))
+        elif others is False:
+            result.causes.append(invalid(path, key, f"{path}.{key} in body is a forbidden property"))
+    if rules.enforce_required:
+        missing = [key for key in schema.get("required") or () if key not in value]
+        result.causes += [required(f"{path}.{key}" if path else key) for key in missing]
+    if schema.get("x-kubernetes-embedded-resource") and rules.enforce_required:
+        missing = [key for key in ("apiVersion", "kind") if not value.get(key)]
+        result.causes += [required(f"{path}.{key}", "must not be empty") for key in missing]
+    return result
