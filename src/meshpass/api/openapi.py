@@ -1,0 +1,124 @@
+"""Types → structural OpenAPI v3 schemas, as CustomResourceDefinitions have them: no references, nothing outside a type."""
+
+from __future__ import annotations
+
+import inspect as pyinspect
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from meshpass.api.metadata import ApiObject
+from meshpass.api.struct import ApiStruct, OneOfStruct, wire_names
+
+Schema = dict[str, Any]
+
+_INT32_MAX = 2**31 - 1
+
+
+def object_schema(object_type: type[ApiObject]) -> Schema:
+    """The schema of a whole object: apiVersion, kind, metadata and what its type has beside metadata."""
+    schema = struct_schema(object_type)
+    fields: Schema = schema["properties"]
+    return {
+        "type": "object",
+        "description": schema["description"],
+        "properties": {
+            "apiVersion": {"type": "string", "description": "Group and version of the schema of this object"},
+            "kind": {"type": "string", "description": "Kind of this object"},
+            "metadata": {"type": "object", "description": "Identity and labels of this object"},
+            **{name: field for name, field in fields.items() if name != "metadata"},
+        },
+    }
+
+
+def struct_schema(struct: type[ApiStruct]) -> Schema:
+    """The schema of a type. Fields that are not on the wire as ``null`` are nullable only where the API has a wrapper type."""
+    return _schema(inspect.type_info(struct))
+
+
+def _schema(kind: inspect.Type) -> Schema:
+    match kind:
+        case inspect.Metadata():
+            return _schema(kind.type) | (kind.extra_json_schema or {})
+        case inspect.UnionType():
+            return _union_schema(kind)
+        case inspect.StructType():
+            return _struct_schema(kind)
+        case inspect.DictType():
+            return {"type": "object", "additionalProperties": _schema(kind.value_type)}
+        case inspect.VarTupleType():
+            return {"type": "array", "items": _schema(kind.item_type)} | _bounds(
+                minItems=kind.min_length, maxItems=kind.max_length
+            )
+        case inspect.EnumType():
+            return {"type": "string", "enum": [member.value for member in kind.cls]}
+        case inspect.StrType():
+            return {"type": "string"} | _bounds(
+                minLength=kind.min_length, maxLength=kind.max_length, pattern=kind.pattern
+            )
+        case inspect.BoolType():
+            return {"type": "boolean"}
+        case inspect.IntType():
+            # int32 only where every value fits: a uint32 is an int64 to Kubernetes.
+            fits = kind.le is not None and kind.le <= _INT32_MAX
+            limits = _bounds(minimum=kind.ge, maximum=kind.le)
+            if kind.le == 2**63 - 1:
+                limits = {}  # what int64 says already
+            return {"type": "integer", "format": "int32" if fits else "int64"} | limits
+        case _:  # pragma: no cover - a kind that uses another type fails the test of its CRD
+            raise TypeError(f"no schema for {kind}")
+
+
+def _bounds(**limits: int | str | None) -> Schema:
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _union_schema(kind: inspect.UnionType) -> Schema:
+    members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
+    if len(members) == 1:
+        return _schema(members[0])
+    return {"x-kubernetes-int-or-string": True}
+
+
+def _struct_schema(kind: inspect.StructType) -> Schema:
+    struct = kind.cls
+    schema: Schema = {"type": "object", "description": first_line(struct)}
+    if kind.fields:
+        schema["properties"] = {field.encode_name: _schema(field.type) for field in kind.fields}
+    groups = _group_rules(struct)
+    required = [field.encode_name for field in kind.fields if field.required] + _single_needs(struct)
+    if required:
+        schema["required"] = sorted(required)
+    if len(groups) == 1:
+        schema |= groups[0]
+    elif groups:
+        schema["allOf"] = groups
+    return schema
+
+
+def _single_needs(struct: type[msgspec.Struct]) -> list[str]:
+    if not issubclass(struct, ApiStruct):  # pragma: no cover - all types of the API are
+        return []
+    names = wire_names(struct)
+    return [names[group[0]] for group in struct.needs if len(group) == 1]
+
+
+def _group_rules(struct: type[msgspec.Struct]) -> list[Schema]:
+    """One rule per group of fields; they hold ``required`` alone, which is what a structural schema allows in a rule."""
+    rules: list[Schema] = []
+    names = wire_names(struct)
+    if issubclass(struct, OneOfStruct):
+        for group in struct.one_of:
+            present = [{"required": [names[name]]} for name in group]
+            rules.append({"oneOf": [{"not": {"anyOf": present}}, *present]})
+    if issubclass(struct, ApiStruct):
+        rules += [
+            {"anyOf": [{"required": [names[name]]} for name in group]} for group in struct.needs if len(group) > 1
+        ]
+    return rules
+
+
+def first_line(struct: type) -> str:
+    """The first line of a type's docstring, which says what the type is."""
+    return (pyinspect.getdoc(struct) or "").split("\n", 1)[0]

@@ -1,0 +1,80 @@
+"""ApiStruct: the base of every type that a manifest is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, ClassVar
+
+import msgspec
+
+
+def doc(
+    description: str,
+    *,
+    ge: int | None = None,
+    le: int | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    schema: dict[str, Any] | None = None,
+) -> msgspec.Meta:
+    """What ``kubectl explain`` prints for a field, with its constraints; ``schema`` is added to the OpenAPI schema as is."""
+    return msgspec.Meta(
+        description=description,
+        ge=ge,
+        le=le,
+        min_length=min_length,
+        max_length=max_length,
+        pattern=pattern,
+        extra_json_schema=schema,
+    )
+
+
+class ApiStruct(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"
+):
+    """A frozen, hashable value with lowerCamelCase wire names; a field that equals its default is not on the wire.
+
+    An optional object defaults to ``None``, so that presence of an empty object (``preAuthz: {}``) is kept.
+    """
+
+    needs: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of fields (Python names) of a spec; of each group at least one must be set. Checked by ``parse_object``."""
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_hashable(getattr(self, name)) for name in self.__struct_fields__)))
+
+
+class OneOfStruct(ApiStruct):
+    """A struct with groups of fields of which at most one may be set; building one that sets two is a ValueError."""
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """The groups, by Python field names; members default to ``None`` or ``()``."""
+
+    def __post_init__(self) -> None:
+        for group in self.one_of:
+            present = [name for name in group if is_set(getattr(self, name))]
+            if len(present) > 1:
+                names = wire_names(type(self))
+                raise ValueError(only_one_of(tuple(names[name] for name in present)))
+
+
+def is_set(value: object) -> bool:
+    """True when a member of a group holds something: an empty object counts, an empty list does not."""
+    return value is not None and value != ()
+
+
+def only_one_of(names: tuple[str, ...]) -> str:
+    """The words for a broken one-of group."""
+    return f"only one of {', '.join(names)} may be set"
+
+
+@cache
+def wire_names(struct: type[msgspec.Struct]) -> Mapping[str, str]:
+    """Python field name → name on the wire."""
+    return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
+
+
+def _hashable(value: Any) -> Hashable:
+    return frozenset(value.items()) if isinstance(value, Mapping) else value
