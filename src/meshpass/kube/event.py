@@ -138,5 +138,5 @@ class EventRecorder:
 
 def _name(occurrence: _Occurrence, uid: str) -> str:
     """The same for the same words about the same object, so that repeating them finds the Event."""
-    words = "\0".join((uid, occurrence.type, occurrence.reason, occurrence.message))
+    words = repr((uid, occurrence.type.value, occurrence.reason, occurrence.message))
     return f"{occurrence.key.name[:200]}.{hashlib.sha256(words.encode()).hexdigest()[:16]}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from meshpass.api.kinds import KINDS
 from meshpass.api.manifest import Parsed, parse_object
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.errors import ManifestError
@@ -16,6 +17,7 @@ from meshpass.kube.resource import Raw, ResourceKind
 logger = logging.getLogger(__name__)
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_OUR_GROUPS = frozenset(kind.group for kind in KINDS)
 _BOOKKEEPING = frozenset({"managedFields", "resourceVersion", "selfLink"})
 
 
@@ -50,12 +52,7 @@ class ObjectStore:
     - Nothing is removed unless an API server said so: by a DELETED event, or by a list without the object.
     """
 
-    def __init__(
-        self, *, writes_status: Callable[[ResourceKind], bool], parse: Callable[[Raw], Parsed] = parse_object
-    ) -> None:
-        """``writes_status`` tells the kinds whose status is ours, and so is kept out of the ObjectSet."""
-        self._parse = parse
-        self._writes_status = writes_status
+    def __init__(self) -> None:
         self._objects = ObjectSet.empty()
         self._revision = 0
         self._stored: dict[Source, dict[ObjectKey, Stored]] = {}
@@ -181,7 +178,7 @@ class ObjectStore:
         """What ``raw`` says; None when it cannot be parsed."""
         metadata = raw["metadata"]
         try:
-            parsed = self._parse(_essence(raw, with_status=not self._writes_status(kind)))
+            parsed = parse_object(_essence(raw, with_status=kind.group not in _OUR_GROUPS))
         except ManifestError as error:
             name = f"{metadata.get('namespace', '')}/{metadata['name']}"
             logger.error("object unreadable", extra={"kind": kind.kind, "object": name, "problem": str(error)})  # noqa: TRY400
