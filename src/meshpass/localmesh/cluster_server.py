@@ -1,0 +1,80 @@
+"""API servers of a mesh: one per cluster, and the kubeconfig that leads to them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from meshpass.api.crd import custom_resource_definitions
+from meshpass.apiserver.server import ApiServer
+from meshpass.apiserver.settings import ApiServerSettings
+from meshpass.errors import LocalMeshError
+from meshpass.identity.certificate import ensure_server_certificate
+from meshpass.identity.token import ensure_token
+from meshpass.kube.kubeconfig import ClusterAccess, write_kubeconfig
+from meshpass.localmesh.directory import ClusterRecord, MeshRecord, StateDirectory
+from meshpass.localmesh.meshfile import Cluster, LocalMesh
+
+_HOST = "127.0.0.1"
+
+
+@asynccontextmanager
+async def run_api_servers(
+    mesh: LocalMesh, state: StateDirectory, previous: MeshRecord | None
+) -> AsyncIterator[tuple[ClusterRecord, ...]]:
+    """Every cluster's API server answers, and the kubeconfig has a context for each.
+
+    A server has the port that the mesh file says, else the one that it had before, if that is free, else any.
+    Raises LocalMeshError where the mesh file's port is taken.
+    """
+    ports = {cluster.name: cluster.port for cluster in previous.clusters} if previous else {}
+    crds = tuple(custom_resource_definitions())
+    async with AsyncExitStack() as stack:
+        records: list[ClusterRecord] = []
+        access: list[ClusterAccess] = []
+        for cluster in mesh.clusters:
+            directory = state.cluster(cluster.name)
+            certificate = ensure_server_certificate(directory / "tls", name=cluster.name, hosts=("localhost", _HOST))
+            token = ensure_token(directory / "token")
+            server = ApiServer(
+                ApiServerSettings(
+                    cluster=cluster.name,
+                    directory=directory,
+                    certificate=certificate.certificate,
+                    private_key=certificate.private_key,
+                    token=token,
+                    host=_HOST,
+                    port=_choose_port(cluster, ports.get(cluster.name, 0)),
+                    crds=crds,
+                )
+            )
+            await stack.enter_async_context(server)
+            record = ClusterRecord(name=cluster.name, management=cluster.management, port=server.port)
+            records.append(record)
+            ca_pem = certificate.ca.read_bytes()
+            access.append(ClusterAccess(name=cluster.name, server=record.server, ca_pem=ca_pem, token=token))
+        write_kubeconfig(state.kubeconfig, clusters=access, current=mesh.management.name)
+        yield tuple(records)
+
+
+def _choose_port(cluster: Cluster, previous: int) -> int:
+    if cluster.port is None:
+        return previous if previous and _is_free(previous) else 0
+    if not _is_free(cluster.port):
+        raise LocalMeshError(
+            f"port {cluster.port} of the API server of {cluster.name} is taken",
+            hint=f"`ss -ltnp 'sport = :{cluster.port}'` shows by whom; without `port` in the mesh file a free one is used",
+        )
+    return cluster.port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            return error.errno not in {errno.EADDRINUSE, errno.EACCES}
+    return True

@@ -1,0 +1,229 @@
+"""State directory: what of a mesh is on disk, who runs it now, and where its sockets are."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from meshpass.errors import LocalMeshError
+
+_LONGEST_SOCKET_PATH = 100
+"""Bytes; the systems' own limits for Unix sockets are 104 (BSD, macOS) and 108 (Linux), with the final zero."""
+_LONGEST_SOCKET_NAME = len("/admin-999.sock")
+
+
+class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One cluster as it runs: its name is its context's too."""
+
+    name: str
+    management: bool
+    port: int
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return f"https://127.0.0.1:{self.port}"
+
+
+class WorkloadRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One workload as it runs."""
+
+    cluster: str
+    namespace: str
+    name: str
+    node: str
+    """The id of its Envoy."""
+    address: str
+    """The Pod's address; the sidecar takes the workload's own requests on port 15001 of it."""
+    app: str | None = None
+    """What answers behind the sidecar."""
+
+    @property
+    def proxy_url(self) -> str:
+        """What ``http_proxy`` is for this workload."""
+        return f"http://{self.address}:15001"
+
+
+class MeshRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a supervisor says about its mesh in ``mesh.json``."""
+
+    pid: int
+    ready: bool
+    run_directory: str
+    clusters: tuple[ClusterRecord, ...] = ()
+    workloads: tuple[WorkloadRecord, ...] = ()
+
+    @property
+    def management(self) -> str:
+        """The name of the management cluster."""
+        return next(cluster.name for cluster in self.clusters if cluster.management)
+
+    @property
+    def workload_clusters(self) -> tuple[str, ...]:
+        """The names of the other clusters, in the order of the mesh file."""
+        return tuple(cluster.name for cluster in self.clusters if not cluster.management)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDirectory:
+    """The paths in one state directory. Nothing is made before `prepare`."""
+
+    path: Path
+    """Absolute."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Contexts of all clusters; mode 0600."""
+        return self.path / "kubeconfig"
+
+    @property
+    def logs(self) -> Path:
+        """One log per child process, and the supervisor's own."""
+        return self.path / "logs"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What a detached supervisor says."""
+        return self.logs / "supervisor.log"
+
+    def cluster(self, name: str) -> Path:
+        """What the API server of one cluster keeps."""
+        return self.path / "clusters" / name
+
+    @property
+    def _record(self) -> Path:
+        return self.path / "mesh.json"
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "lock"
+
+    def prepare(self) -> None:
+        """The directory and its parts are there, readable by their owner alone."""
+        try:
+            for path in (self.path, self.logs):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise LocalMeshError(f"{self.path}: cannot be made: {error.strerror}") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the directory for one supervisor; the lock goes with its process, however that ends.
+
+        Raises LocalMeshError where another supervisor holds it.
+        """
+        with self._lock.open("a+") as file:
+            # A `status` that looks holds the lock for microseconds; only a supervisor holds it longer.
+            deadline = time.monotonic() + 0.2
+            while not _try_lock(file.fileno(), fcntl.LOCK_EX):
+                if time.monotonic() > deadline:
+                    record = self.read_record()
+                    by = f" (pid {record.pid})" if record else ""
+                    raise LocalMeshError(
+                        f"a mesh is already running on {self.path}{by}",
+                        hint="`meshpass status` shows it, `meshpass down` ends it, `--dir` starts another one elsewhere",
+                    )
+                time.sleep(0.01)
+            yield
+
+    def is_held(self) -> bool:
+        """True while a supervisor runs on this directory."""
+        try:
+            with self._lock.open("r+") as file:
+                return not _try_lock(file.fileno(), fcntl.LOCK_SH)
+        except OSError:
+            return False
+
+    def read_record(self) -> MeshRecord | None:
+        """What the last supervisor wrote; it may be gone."""
+        try:
+            return msgspec.json.decode(self._record.read_bytes(), type=MeshRecord)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def write_record(self, record: MeshRecord) -> None:
+        """``mesh.json`` is this record, whole, for its owner alone."""
+        temporary = self._record.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(record), indent=2))
+        temporary.replace(self._record)
+
+    def running(self) -> MeshRecord:
+        """The mesh that runs here. Raises LocalMeshError where none does."""
+        record = self.read_record()
+        if record is None or not self.is_held():
+            raise LocalMeshError(
+                f"no mesh is running on {self.path}",
+                hint="start one with `meshpass up --detach`, or name its directory with --dir or MESHPASS_DIR",
+            )
+        return record
+
+    def make_run_directory(self) -> Path:
+        """An empty directory of mode 0700 for Unix sockets, whose paths have to be short. Call it under the lock.
+
+        It is ``run`` in the state directory where that is short enough, else a directory of the system's temporary
+        directory; what a supervisor that was killed left of either is removed.
+        """
+        own = self.path / "run"
+        record = self.read_record()
+        for stale in {own, *([Path(record.run_directory)] if record else [])}:
+            if stale == own or _is_ours(stale):
+                shutil.rmtree(stale, ignore_errors=True)
+        if len(os.fsencode(own)) + _LONGEST_SOCKET_NAME <= _LONGEST_SOCKET_PATH:
+            own.mkdir(mode=0o700)
+            return own
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
+        return Path(tempfile.mkdtemp(prefix=f"meshpass-{digest}-"))
+
+
+def control_socket(run_directory: Path) -> Path:
+    """Where the control plane answers status and wait."""
+    return run_directory / "control.sock"
+
+
+def ads_socket(run_directory: Path) -> Path:
+    """Where the control plane answers Envoys."""
+    return run_directory / "ads.sock"
+
+
+def default_directory() -> Path:
+    """``$MESHPASS_DIR``, else ``.meshpass`` here."""
+    return Path(os.environ.get("MESHPASS_DIR") or ".meshpass")
+
+
+def state_directory(path: Path | None) -> StateDirectory:
+    """The state directory that a command was told, or the default one."""
+    return StateDirectory(path=(path or default_directory()).absolute())
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    """True for a directory that `make_run_directory` made under the temporary directory, and nobody put there since."""
+    with suppress(OSError):
+        status = path.lstat()
+        return (
+            path.parent == Path(tempfile.gettempdir())
+            and path.name.startswith("meshpass-")
+            and stat.S_ISDIR(status.st_mode)
+            and status.st_uid == os.getuid()
+        )
+    return False

@@ -1,0 +1,173 @@
+"""Kubernetes objects of a mesh: what `up` stores in each cluster so that the mesh file's workloads exist there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from meshpass.localmesh.meshfile import LocalMesh, Workload
+
+MANAGED = {"app.kubernetes.io/managed-by": "meshpass-up"}
+"""Label of the objects that follow the mesh file, also out of existence."""
+PROXY_ANNOTATION = "meshpass.dev/proxy"
+APP_ADDRESSES_ANNOTATION = "meshpass.dev/app-addresses"
+ADMIN_NAMESPACE = "gloo-mesh"
+"""Where the management cluster keeps Workspaces and KubernetesClusters."""
+
+_ADMIN = "admin.gloo.solo.io/v2"
+Raw = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where one workload is: its Pod's address, and for each port of the Pod the app's real address."""
+
+    address: str
+    apps: Mapping[int, str]
+
+
+Placements = Mapping[tuple[str, str, str], Placement]
+
+
+def node_id(workload: Workload) -> str:
+    """The id of the workload's Envoy."""
+    return f"sidecar~{workload.cluster}~{workload.namespace}~{workload.name}"
+
+
+def namespace_objects(mesh: LocalMesh, cluster: str) -> Iterator[Raw]:
+    """The Namespaces of a cluster: the file's, those of its workloads, and for the management cluster the admin's."""
+    labels = {
+        namespace.name: namespace.labels
+        for namespace in mesh.namespaces
+        if not namespace.clusters or cluster in namespace.clusters
+    }
+    needed = {workload.namespace for workload in mesh.workloads if workload.cluster == cluster}
+    if cluster == mesh.management.name:
+        needed.add(ADMIN_NAMESPACE)
+    for name in sorted({"default", *labels, *needed}):
+        metadata = {"name": name, "labels": {**labels.get(name, {}), "kubernetes.io/metadata.name": name}}
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def cluster_objects(mesh: LocalMesh, cluster: str) -> Iterator[Raw]:
+    """The KubernetesClusters, which the management cluster holds, one for each workload cluster."""
+    if cluster != mesh.management.name:
+        return
+    for one in mesh.workload_clusters:
+        yield {
+            "apiVersion": _ADMIN,
+            "kind": "KubernetesCluster",
+            "metadata": {"name": one.name, "namespace": ADMIN_NAMESPACE, "labels": {**one.labels, **MANAGED}},
+            "spec": {"clusterDomain": "cluster.local"},
+        }
+
+
+def default_workspace(mesh: LocalMesh) -> Raw:
+    """The Workspace with all clusters and namespaces, named after the management cluster."""
+    return {
+        "apiVersion": _ADMIN,
+        "kind": "Workspace",
+        "metadata": {"name": mesh.management.name, "namespace": ADMIN_NAMESPACE},
+        "spec": {"workloadClusters": [{"name": "*", "namespaces": [{"name": "*"}]}]},
+    }
+
+
+def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> Iterator[Raw]:
+    """ServiceAccounts, Services, Pods and EndpointSlices of one cluster's workloads; a Pod's status goes separately."""
+    workloads = [workload for workload in mesh.workloads if workload.cluster == cluster]
+    for namespace, name in sorted({(one.namespace, one.service_account) for one in workloads}):
+        metadata = {"name": name, "namespace": namespace}
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+    services: dict[tuple[str, str], list[Workload]] = {}
+    for workload in workloads:
+        if workload.service_name is not None:
+            services.setdefault((workload.namespace, workload.service_name), []).append(workload)
+    for sharing in services.values():
+        yield _service(sharing)
+    for workload in workloads:
+        placement = placements[workload.key]
+        yield _pod(workload, placement)
+        if workload.service is not None:
+            yield _endpoint_slice(workload, placement)
+
+
+def pod_status(placement: Placement) -> Raw:
+    """The status of a Pod that runs: its address, and that it is ready."""
+    return {
+        "status": {
+            "phase": "Running",
+            "podIP": placement.address,
+            "podIPs": [{"ip": placement.address}],
+            "hostIP": "127.0.0.1",
+            "conditions": [{"type": kind, "status": "True"} for kind in ("Initialized", "ContainersReady", "Ready")],
+        }
+    }
+
+
+def _service(sharing: list[Workload]) -> Raw:
+    first = sharing[0]
+    selector = dict(set.intersection(*(set(workload.pod_labels.items()) for workload in sharing)))
+    ports = first.service.ports if first.service else ()
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(str(first.service_name), first, dict(sorted(selector.items()))),
+        "spec": {
+            "selector": dict(sorted(selector.items())),
+            "ports": [
+                {"port": port.port, "targetPort": port.target, "protocol": "TCP"}
+                | ({"name": port.name} if port.name else {})
+                for port in ports
+            ],
+        },
+    }
+
+
+def _pod(workload: Workload, placement: Placement) -> Raw:
+    annotations = {PROXY_ANNOTATION: "sidecar"}
+    if placement.apps:
+        addresses = {str(port): address for port, address in sorted(placement.apps.items())}
+        annotations[APP_ADDRESSES_ANNOTATION] = msgspec.json.encode(addresses).decode()
+    metadata = _metadata(workload.name, workload, dict(workload.pod_labels))
+    ports = [{"containerPort": port} for port in (workload.service.targets if workload.service else ())]
+    # Pods need a container with an image; there is none here, and the name says so.
+    container = {"name": workload.name, "image": f"meshpass.invalid/local-process/{workload.name}", "ports": ports}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata | {"annotations": annotations},
+        "spec": {
+            "serviceAccountName": workload.service_account,
+            "nodeName": "localhost",
+            "containers": [container],
+        },
+    }
+
+
+def _endpoint_slice(workload: Workload, placement: Placement) -> Raw:
+    ports = workload.service.ports if workload.service else ()
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": _metadata(
+            f"{workload.service_name}-{workload.name}",
+            workload,
+            {"kubernetes.io/service-name": str(workload.service_name)},
+        ),
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": [placement.address],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "targetRef": {"kind": "Pod", "name": workload.name, "namespace": workload.namespace},
+            }
+        ],
+        "ports": [{"name": port.name, "port": port.target, "protocol": "TCP"} for port in ports],
+    }
+
+
+def _metadata(name: str, workload: Workload, labels: Mapping[str, str]) -> Raw:
+    return {"name": name, "namespace": workload.namespace, "labels": {**labels, **MANAGED}}

@@ -1,0 +1,86 @@
+"""Populate: stores a mesh file's objects in its clusters, and removes those that it no longer has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from meshpass.kube.apply import apply_raw
+from meshpass.kube.client import KubeClient, PatchType
+from meshpass.kube.gather import gather_all
+from meshpass.kube.resource import DiscoveredKind, ResourceKind
+from meshpass.localmesh.meshfile import LocalMesh
+from meshpass.localmesh.objects import (
+    MANAGED,
+    Placements,
+    cluster_objects,
+    default_workspace,
+    namespace_objects,
+    pod_status,
+    workload_objects,
+)
+
+_POD = DiscoveredKind(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
+_FOLLOWING: tuple[ResourceKind, ...] = (
+    DiscoveredKind(
+        group="discovery.k8s.io", version="v1", kind="EndpointSlice", plural="endpointslices", namespaced=True
+    ),
+    _POD,
+    DiscoveredKind(group="", version="v1", kind="Service", plural="services", namespaced=True),
+)
+_CLUSTERS = DiscoveredKind(
+    group="admin.gloo.solo.io", version="v2", kind="KubernetesCluster", plural="kubernetesclusters", namespaced=True
+)
+_WORKSPACES = DiscoveredKind(
+    group="admin.gloo.solo.io", version="v2", kind="Workspace", plural="workspaces", namespaced=True
+)
+
+
+async def populate_clusters(mesh: LocalMesh, kubeconfig: Path, placements: Placements) -> None:
+    """Every cluster holds the mesh file's objects as it describes them, and no others of an earlier mesh file.
+
+    What users stored stays: only objects with our own label are removed, and the default Workspace is made only where
+    the management cluster has none. Raises ApiError.
+    """
+    async with AsyncExitStack() as stack:
+        clients = [KubeClient.from_kubeconfig(kubeconfig, one.name, cluster=one.name) for one in mesh.clusters]
+        for client in clients:
+            await stack.enter_async_context(client)
+        await gather_all(_populate(mesh, client, placements) for client in clients)
+
+
+async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements) -> None:
+    cluster = client.cluster
+    for raw in namespace_objects(mesh, cluster):
+        await apply_raw(client, raw)
+    desired = [*cluster_objects(mesh, cluster), *workload_objects(mesh, cluster, placements)]
+    kinds = (*_FOLLOWING, _CLUSTERS) if cluster == mesh.management.name else _FOLLOWING
+    await _prune(
+        client, kinds, {(raw["kind"], raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in desired}
+    )
+    for raw in desired:
+        await apply_raw(client, raw)
+    for workload in mesh.workloads:
+        if workload.cluster == cluster:
+            status = pod_status(placements[workload.key])
+            await client.patch_raw(
+                _POD, workload.namespace, workload.name, status, content_type=PatchType.MERGE, subresource="status"
+            )
+    if cluster == mesh.management.name and mesh.default_workspace and not (await client.list_raw(_WORKSPACES)).items:
+        await apply_raw(client, default_workspace(mesh))
+
+
+async def _prune(client: KubeClient, kinds: tuple[ResourceKind, ...], desired: set[tuple[str, str, str]]) -> None:
+    selector = ",".join(f"{label}={value}" for label, value in MANAGED.items())
+    for kind in kinds:
+        listed = await client.list_raw(kind, label_selector=selector)
+        for key in _keys(kind, listed.items):
+            if key not in desired:
+                await client.delete(kind, key[1], key[2])
+
+
+def _keys(kind: ResourceKind, items: tuple[Any, ...]) -> Iterator[tuple[str, str, str]]:
+    for item in items:
+        yield kind.kind, item["metadata"]["namespace"], item["metadata"]["name"]

@@ -1,0 +1,120 @@
+"""Child processes: started through the guard, logged, started anew when they crash, ended with their owner."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from meshpass.localmesh import guard
+from meshpass.localmesh.logfile import LogFile
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+_HEALTHY_AFTER = 10.0
+"""A child that lived this many seconds is started anew without a pause worth the name."""
+_STOP_GRACE = 0.9
+"""Seconds that a child has between SIGTERM and SIGKILL."""
+
+
+class Children(Enum):
+    """Whether a program starts others."""
+
+    NONE = "exec"
+    """The kernel ends the program with the supervisor (Linux; elsewhere as GROUP)."""
+    GROUP = "group"
+    """A guard stays with it and ends its whole process group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """How one child is started."""
+
+    name: str
+    """What messages call it, and its log file."""
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """The whole environment."""
+    working_directory: Path
+    log: Path
+    children: Children = Children.NONE
+
+
+class ChildProcess:
+    """Keeps one child running until cancelled."""
+
+    def __init__(self, spec: ProcessSpec, *, announce: Callable[[str], None]) -> None:
+        self.spec = spec
+        self.pid: int | None = None
+        """The child's process id while it runs (the guard's, for GROUP)."""
+        self.restarts = 0
+        self._announce = announce
+
+    async def run(self) -> None:
+        """Runs the child for ever: when it ends it is started anew, after a pause that doubles from 0.1 s to 5 s.
+
+        Cancelled, it sends SIGTERM, after 0.9 s SIGKILL, and returns when the child is gone.
+        """
+        log = LogFile(self.spec.log)
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                started = time.monotonic()
+                code = await self._run_once(log)
+                if time.monotonic() - started > _HEALTHY_AFTER:
+                    pause = _FIRST_PAUSE
+                self.restarts += 1
+                self._announce(f"{self.spec.name} {_render_exit(code)}, starting it anew (log: {self.spec.log})")
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        finally:
+            log.close()
+
+    async def _run_once(self, log: LogFile) -> int:
+        mode = self.spec.children if sys.platform == "linux" else Children.GROUP
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", guard.__file__, mode.value, str(os.getpid()), *self.spec.command),
+            stdin=asyncio.subprocess.PIPE if mode is Children.GROUP else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(self.spec.environment),
+            cwd=self.spec.working_directory,
+            # A Ctrl-C in the terminal is the supervisor's to handle.
+            start_new_session=True,
+        )
+        self.pid = process.pid
+        try:
+            if process.stdout is not None:
+                while data := await process.stdout.read(64 * 1024):
+                    log.write(data)
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                await _stop(process)
+            self.pid = None
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_STOP_GRACE):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+def _render_exit(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
