@@ -46,6 +46,8 @@ class Refusal:
     body: bytes | None = None
     watches: bool | None = None
     """True: hits watches only; False: everything but watches."""
+    continued: bool = False
+    """True: hits only requests for a later page of a list."""
 
 
 class _Stream(httpx.AsyncByteStream):
@@ -173,7 +175,7 @@ class FakeKube(httpx.AsyncBaseTransport):
         body = await request.aread()
         params = request.url.params
         watch = params.get("watch") == "true"
-        if (refused := self._refused(request.method, watch=watch)) is not None:
+        if (refused := self._refused(request.method, params, watch=watch)) is not None:
             return refused
         if request.method != "GET":
             await self._pass_gate()
@@ -182,22 +184,25 @@ class FakeKube(httpx.AsyncBaseTransport):
             return self._discovery(request.url.path)
         if watch:
             return self._watch(plural, int(params["resourceVersion"]))
-        match request.method:
-            case "GET" if name:
-                return self._get((plural, namespace, name))
-            case "GET":
-                return self._list(plural, namespace, params)
-            case "POST":
-                return self._create(plural, namespace, json.loads(body))
-            case "PATCH":
-                return self._patch((plural, namespace, name), json.loads(body), subresource)
-            case "PUT":
-                return self._replace((plural, namespace, name), json.loads(body))
-            case _:
-                return self._delete((plural, namespace, name))
+        if request.method == "GET":
+            return self._get((plural, namespace, name)) if name else self._list(plural, namespace, params)
+        return self._change(request.method, (plural, namespace, name), body, subresource)
 
-    def _refused(self, method: str, *, watch: bool) -> httpx.Response | None:
+    def _change(self, method: str, address: Address, body: bytes, subresource: str) -> httpx.Response:
+        match method:
+            case "POST":
+                return self._create(address[0], address[1], json.loads(body))
+            case "PATCH":
+                return self._patch(address, json.loads(body), subresource)
+            case "PUT":
+                return self._replace(address, json.loads(body))
+            case _:
+                return self._delete(address)
+
+    def _refused(self, method: str, params: httpx.QueryParams, *, watch: bool) -> httpx.Response | None:
         for refusal in self.refusals:
+            if refusal.continued and "continue" not in params:
+                continue
             if refusal.method in {"", method} and refusal.watches in {None, watch}:
                 self.refusals.remove(refusal)
                 content = refusal.body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from meshpass.api.kinds import KINDS
@@ -161,10 +161,12 @@ class ObjectStore:
         pending, self._pending = self._pending, []
         for change in pending:
             change()
-        if self._upserts or self._deletes:
-            self._objects = self._objects.with_changes(self._upserts, self._deletes)
+        # A set that holds the same is the same set: that is what keeps our own status writes from causing translations.
+        objects = self._objects.with_changes(self._upserts, self._deletes)
+        self._upserts, self._deletes = {}, set()
+        if objects is not self._objects:
+            self._objects = objects
             self._revision += 1
-            self._upserts, self._deletes = {}, set()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -203,14 +205,9 @@ class ObjectStore:
         if stored is None:
             # The last good state stays: a policy that cannot be read must not vanish, which would open its routes.
             return
-        objects = self._stored.setdefault(source, {})
-        before = objects.get(key)
-        if before is not None and before.parsed == stored.parsed:
-            stored = replace(stored, parsed=before.parsed)
-        else:
-            self._upserts[key] = stored.parsed
-            self._deletes.discard(key)
-        objects[key] = stored
+        self._stored.setdefault(source, {})[key] = stored
+        self._upserts[key] = stored.parsed
+        self._deletes.discard(key)
 
     def _apply_deletion(self, source: Source, key: ObjectKey, version: str) -> None:
         self._advance(source, version)
