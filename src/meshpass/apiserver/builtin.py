@@ -61,9 +61,7 @@ def _core(
 BUILTIN_RESOURCES: Final[tuple[Resource, ...]] = (
     _core("ConfigMap", "configmaps", short_names=("cm",)),
     _core("Event", "events", short_names=("ev",), fields=_CORE_EVENT_FIELDS),
-    _core(
-        "Namespace", "namespaces", short_names=("ns",), namespaced=False, status=True, fields=("status.phase",)
-    ),
+    _core("Namespace", "namespaces", short_names=("ns",), namespaced=False, status=True, fields=("status.phase",)),
     _core("Pod", "pods", short_names=("po",), categories=("all",), status=True, fields=_POD_FIELDS),
     _core("Secret", "secrets", fields=("type",)),
     _core("ServiceAccount", "serviceaccounts", short_names=("sa",)),

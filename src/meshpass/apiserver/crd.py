@@ -117,22 +117,24 @@ def _group_causes(group: Any) -> Iterator[Cause]:
 
 
 def _name_causes(names: Mapping[str, Any]) -> Iterator[Cause]:
-    for key in ("plural", "kind"):
-        if not names.get(key):
-            yield required(f"spec.names.{key}")
+    yield from (required(f"spec.names.{key}") for key in ("plural", "kind") if not names.get(key))
     for key in ("plural", "singular"):
-        if (value := names.get(key)) and (faults := dns_1035_faults(str(value))):
-            yield invalid(f"spec.names.{key}", value, ",".join(faults))
+        yield from _label_causes(f"spec.names.{key}", names.get(key))
     for key in ("kind", "listKind"):
-        if (value := names.get(key)) and (faults := dns_1035_faults(str(value).lower())):
-            text = "may have mixed case, but should otherwise match: "
-            yield invalid(f"spec.names.{key}", value, text + ",".join(faults))
+        value = names.get(key)
+        if value and (faults := dns_1035_faults(str(value).lower())):
+            text = f"may have mixed case, but should otherwise match: {','.join(faults)}"
+            yield invalid(f"spec.names.{key}", value, text)
     for key in ("shortNames", "categories"):
         for index, value in enumerate(_list(names.get(key))):
-            if faults := dns_1035_faults(str(value)):
-                yield invalid(f"spec.names.{key}[{index}]", value, ",".join(faults))
+            yield from _label_causes(f"spec.names.{key}[{index}]", value)
     if names.get("kind") and names.get("kind") == names.get("listKind"):
         yield invalid("spec.names.listKind", names["listKind"], "kind and listKind may not be the same")
+
+
+def _label_causes(field: str, value: Any) -> Iterator[Cause]:
+    if value and (faults := dns_1035_faults(str(value))):
+        yield invalid(field, value, ",".join(faults))
 
 
 def _version_causes(versions: list[Any]) -> Iterator[Cause]:

@@ -1,5 +1,6 @@
-"""The rules that make a CRD's schema structural (apiextensions ``schema/validation.go``): each field is specified once,
-outside of allOf, anyOf, oneOf and not, so that unknown fields can be told and pruned.
+"""The rules that make a CRD's schema structural (apiextensions ``schema/validation.go``).
+
+In short: each field is specified once, outside of allOf, anyOf, oneOf and not, so that unknown fields can be told.
 """
 
 from __future__ import annotations
@@ -124,7 +125,6 @@ def _extension_causes(schema: Mapping[str, Any], field: str) -> Iterator[Cause]:
             if schema.get(key):
                 yield invalid(f"{field}.{key}", True, "must be false if x-kubernetes-int-or-string is true")
     list_type = schema.get("x-kubernetes-list-type")
-    keys = schema.get("x-kubernetes-list-map-keys")
     if list_type is None:
         return
     if list_type not in {"atomic", "map", "set"}:
@@ -132,21 +132,21 @@ def _extension_causes(schema: Mapping[str, Any], field: str) -> Iterator[Cause]:
     if schema.get("type") != "array":
         yield invalid(f"{field}.type", schema.get("type"), "must be array if x-kubernetes-list-type is specified")
     if list_type == "map":
-        if not keys:
-            yield required(f"{field}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
-        item = _map(schema.get("items"))
-        known = set(_map(item.get("properties")))
-        certain = set(item.get("required") or ()) | {
-            key for key, child in _map(item.get("properties")).items() if "default" in _map(child)
-        }
-        for key in keys or ():
-            if key not in known:
-                yield invalid(
-                    f"{field}.x-kubernetes-list-map-keys", key, "entries must all be names of item properties"
-                )
-            elif key not in certain:
-                text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-                yield required(f"{field}.items.properties[{key}].default", text)
+        yield from _map_key_causes(schema, field)
+
+
+def _map_key_causes(schema: Mapping[str, Any], field: str) -> Iterator[Cause]:
+    keys = schema.get("x-kubernetes-list-map-keys")
+    if not keys:
+        yield required(f"{field}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map")
+    item = _map(schema.get("items"))
+    properties = _map(item.get("properties"))
+    for key in keys or ():
+        if key not in properties:
+            yield invalid(f"{field}.x-kubernetes-list-map-keys", key, "entries must all be names of item properties")
+        elif key not in (item.get("required") or ()) and "default" not in _map(properties[key]):
+            text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            yield required(f"{field}.items.properties[{key}].default", text)
 
 
 def _value_causes(schema: Mapping[str, Any], outer: Mapping[str, Any], field: str) -> Iterator[Cause]:

@@ -91,7 +91,7 @@ def json_type(value: Any) -> str:
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     r"""A Go regular expression (RE2) as Python's; raises ``re.error`` where it is not one.
 
-    ``$`` and ``\\z`` are the very end of the text in RE2, where Python's ``$`` would let a newline follow.
+    ``$`` and ``\z`` are the very end of the text in RE2, where Python's ``$`` would let a newline follow.
     """
     python: list[str] = []
     in_class = False
@@ -221,18 +221,13 @@ def _number_causes(schema: Mapping[str, Any], value: float, path: str) -> Iterat
     if factor and value % factor:
         yield invalid(path, value, f"{path} in body should be a multiple of {render_value(factor)}")
     minimum, maximum = schema.get("minimum"), schema.get("maximum")
-    if minimum is not None:
-        if schema.get("exclusiveMinimum"):
-            if value <= minimum:
-                yield invalid(path, value, f"{path} in body should be greater than {render_value(minimum)}")
-        elif value < minimum:
-            yield invalid(path, value, f"{path} in body should be greater than or equal to {render_value(minimum)}")
-    if maximum is not None:
-        if schema.get("exclusiveMaximum"):
-            if value >= maximum:
-                yield invalid(path, value, f"{path} in body should be less than {render_value(maximum)}")
-        elif value > maximum:
-            yield invalid(path, value, f"{path} in body should be less than or equal to {render_value(maximum)}")
+    open_below, open_above = bool(schema.get("exclusiveMinimum")), bool(schema.get("exclusiveMaximum"))
+    if minimum is not None and (value < minimum or (open_below and value == minimum)):
+        text = "greater than" if open_below else "greater than or equal to"
+        yield invalid(path, value, f"{path} in body should be {text} {render_value(minimum)}")
+    if maximum is not None and (value > maximum or (open_above and value == maximum)):
+        text = "less than" if open_above else "less than or equal to"
+        yield invalid(path, value, f"{path} in body should be {text} {render_value(maximum)}")
 
 
 def _validate_items(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
