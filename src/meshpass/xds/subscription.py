@@ -116,6 +116,11 @@ class Subscription:
         self._dropped: set[str] = set()
         """Names unsubscribed from while * remains: the client no longer knows whether it may keep them."""
         self._greeting_due = False
+        self._offered: Mapping[str, Resource] | None = None
+        self._withdrawn: Mapping[str, Resource] | None = None
+        self._matched: Mapping[str, Resource] | None = None
+        """What the last look at these resources found nothing to do about, for as long as that is still so. Snapshots
+        share the parts that are equal: a change then costs its own size, not that of everything."""
 
     @property
     def state(self) -> State:
@@ -143,24 +148,30 @@ class Subscription:
 
     def has_all(self, resources: Mapping[str, Resource]) -> bool:
         """True when the client has acknowledged exactly these resources."""
-        return self._acknowledged.keys() == resources.keys() and all(
+        if resources is self._matched:
+            return True
+        matches = self._acknowledged.keys() == resources.keys() and all(
             self._acknowledged[name].version == resource.version for name, resource in resources.items()
         )
+        self._matched = resources if matches else None
+        return matches
 
     def receive(self, request: DeltaRequest) -> tuple[Acknowledged | Rejected, ...]:
         """Take the request in. Raises XdsProtocolError, and is CLOSED, when the protocol does not allow it."""
         if self._state is State.CLOSED:
             raise XdsProtocolError(f"{self.type_url}: the subscription is closed")
-        first = self._state is State.FRESH
+        first, had_all = self._state is State.FRESH, self._wants_all
         if breach := self._breach(request, first=first):
             self._move(Input.BREACH)
             raise XdsProtocolError(f"{self.type_url}: {breach}")
         events = self._settle(request.nonce, request.error)
+        if first or request.subscribe or request.unsubscribe:
+            self._offered = self._withdrawn = self._matched = None
         self._subscribe(request, first=first)
         self._unsubscribe(request.unsubscribe)
         if not request.subscribe and not request.unsubscribe:
             self._move(Input.EMPTY)
-        if first and self._wants_all:
+        if self._wants_all and not had_all:
             self._greeting_due = not request.initial_versions
         for name, version in request.initial_versions.items():
             if self.wants(name):
@@ -180,9 +191,13 @@ class Subscription:
 
         Listeners need that: Envoy removes the old one from an address before it adds another in the same response.
         """
-        return self._send_apart({**self._removals(resources), **self._additions(resources)})
+        additions = self._additions(resources)
+        return self._send_apart({**self._removals(resources), **additions})
 
     def _additions(self, resources: Mapping[str, Resource]) -> dict[str, Resource | None]:
+        if resources is self._offered:
+            return {}
+        self._offered, self._withdrawn = resources, None
         for name, rejected in tuple(self._rejected.items()):
             refused = rejected.resources[0].version if rejected.resources else None
             if (resources[name].version if name in resources else None) != refused:
@@ -201,6 +216,9 @@ class Subscription:
         return changed
 
     def _removals(self, resources: Mapping[str, Resource]) -> dict[str, Resource | None]:
+        if resources is self._withdrawn:
+            return {}
+        self._withdrawn = resources
         gone = {
             name
             for name in (self._acknowledged.keys() | self._latest.keys()) - resources.keys()
@@ -234,7 +252,7 @@ class Subscription:
 
     def _settle(self, nonce: str, error: str | None) -> tuple[Acknowledged | Rejected, ...]:
         """Note the ACK or NACK; a nonce that is not in flight is stale, and says nothing about what the client has."""
-        number = int(nonce) if nonce.isdecimal() and nonce.isascii() and len(nonce) < len("1" * 19) else 0
+        number = next((number for number in self._in_flight if str(number) == nonce), 0)
         entries = self._in_flight.pop(number, None)
         if entries is None:
             return ()
@@ -247,9 +265,16 @@ class Subscription:
             for name, entry in entries.items()
             if self.wants(name) and name not in self._latest and self._settled.get(name, 0) < number
         }
-        return (self._accept(number, counts),) if error is None else self._refuse(counts, error)
+        if error is None:
+            return (self._accept(number, counts),)
+        self._offered = self._withdrawn = None
+        if len(entries) > 1:
+            self._set_apart(tuple(counts))
+            return ()
+        return tuple(self._refuse(name, entry, error) for name, entry in counts.items())
 
     def _accept(self, number: int, entries: Mapping[str, Resource | None]) -> Acknowledged:
+        self._matched = None
         versions: dict[str, str] = {}
         for name, resource in entries.items():
             self._settled[name] = number
@@ -264,24 +289,24 @@ class Subscription:
         removed = tuple(name for name, resource in entries.items() if resource is None)
         return Acknowledged(type_url=self.type_url, versions=MappingProxyType(versions), removed=removed)
 
-    def _refuse(self, entries: Mapping[str, Resource | None], message: str) -> tuple[Rejected, ...]:
-        if len(entries) > 1:
-            names = tuple(entries)
-            base = max(self._apart.values(), default=0)
-            for index, name in enumerate(names):
-                self._apart[name] = base + (1 if index < len(names) // 2 else 2)
-            return ()
-        for name, resource in entries.items():
-            held = self._acknowledged.get(name)
-            sources = resource.sources if resource else frozenset()
-            self._rejected[name] = Rejected(
-                type_url=self.type_url,
-                message=message,
-                resources=(resource,) if resource else (),
-                removed=() if resource else (name,),
-                sources=(sources - held.sources if held else sources) or sources,
-            )
-        return tuple(self._rejected[name] for name in entries)
+    def _set_apart(self, names: tuple[str, ...]) -> None:
+        """Have each half of the names sent in a response of its own: among them are the culprits."""
+        base = max(self._apart.values(), default=0)
+        for index, name in enumerate(names):
+            self._apart[name] = base + (1 if index < len(names) // 2 else 2)
+
+    def _refuse(self, name: str, resource: Resource | None, message: str) -> Rejected:
+        held = self._acknowledged.get(name)
+        sources = resource.sources if resource else frozenset()
+        rejected = Rejected(
+            type_url=self.type_url,
+            message=message,
+            resources=(resource,) if resource else (),
+            removed=() if resource else (name,),
+            sources=(sources - held.sources if held else sources) or sources,
+        )
+        self._rejected[name] = rejected
+        return rejected
 
     def _subscribe(self, request: DeltaRequest, *, first: bool) -> None:
         names = [name for name in request.subscribe if name != WILDCARD]
