@@ -11,6 +11,13 @@ from meshpass.api.kinds import KINDS
 from meshpass.api.openapi import object_schema
 
 
+class _PlainDumper(yaml.CSafeDumper):
+    """Writes values that are used twice in full, not as anchors."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
 def custom_resource_definitions() -> tuple[dict[str, Any], ...]:
     """One CustomResourceDefinition (apiextensions.k8s.io/v1) per kind of ours, ready to apply."""
     return tuple(_definition(kind) for kind in KINDS)
@@ -18,7 +25,10 @@ def custom_resource_definitions() -> tuple[dict[str, Any], ...]:
 
 def crds_yaml() -> str:
     """All CustomResourceDefinitions as YAML documents."""
-    return yaml.dump_all(custom_resource_definitions(), Dumper=yaml.CSafeDumper, sort_keys=False, explicit_start=True)
+    text: str = yaml.dump_all(
+        custom_resource_definitions(), Dumper=_PlainDumper, sort_keys=False, explicit_start=True, width=120
+    )
+    return text
 
 
 def _definition(kind: Kind) -> dict[str, Any]:

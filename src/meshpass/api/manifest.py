@@ -12,7 +12,7 @@ from meshpass.api.fieldpath import did_you_mean
 from meshpass.api.kind import Kind
 from meshpass.api.kinds import CORE_KINDS, KINDS, kind_of, kind_of_type
 from meshpass.api.metadata import ApiObject
-from meshpass.api.repair import DROPPED, json_type, repair
+from meshpass.api.repair import json_type, repair
 from meshpass.api.struct import ApiStruct, is_set, wire_names
 from meshpass.api.yamltext import load_values
 from meshpass.errors import ManifestError
@@ -86,14 +86,11 @@ def _kind_of_raw(raw: Mapping[str, Any]) -> Kind:
 
 def _repaired(body: dict[str, Any], kind: Kind) -> tuple[ApiObject, list[str]]:
     problems: list[str] = []
+    # Metadata has a name and no other part is required, so the object itself is never DROPPED.
     repaired = repair(body, kind.type, "", problems)
     # What is wrong with a status says nothing about what the user wrote, and the next status replaces it.
     problems = [problem for problem in problems if not problem.startswith(("status.", "status:"))]
-    if repaired is not DROPPED:
-        return msgspec.convert(repaired, kind.type), problems
-    # Something without which there is no such object is lost: its name is all that can be kept.
-    metadata = {key: body["metadata"][key] for key in ("name",)}
-    return msgspec.convert({"metadata": metadata}, kind.type), problems
+    return msgspec.convert(repaired, kind.type), problems
 
 
 def _missing(spec: object) -> Iterator[str]:

@@ -14,15 +14,19 @@ from meshpass.api.struct import ApiStruct, OneOfStruct, wire_names
 Schema = dict[str, Any]
 
 _INT32_MAX = 2**31 - 1
+_INT64_MAX = 2**63 - 1
 
 
 def object_schema(object_type: type[ApiObject]) -> Schema:
     """The schema of a whole object: apiVersion, kind, metadata and what its type has beside metadata."""
     schema = struct_schema(object_type)
     fields: Schema = schema["properties"]
+    # A spec that needs something cannot be left out.
+    required = {"required": ["spec"]} if _needs_something(fields["spec"]) else {}
     return {
         "type": "object",
         "description": schema["description"],
+        **required,
         "properties": {
             "apiVersion": {"type": "string", "description": "Group and version of the schema of this object"},
             "kind": {"type": "string", "description": "Kind of this object"},
@@ -30,6 +34,10 @@ def object_schema(object_type: type[ApiObject]) -> Schema:
             **{name: field for name, field in fields.items() if name != "metadata"},
         },
     }
+
+
+def _needs_something(spec: Schema) -> bool:
+    return "required" in spec or "anyOf" in spec
 
 
 def struct_schema(struct: type[ApiStruct]) -> Schema:
@@ -48,23 +56,25 @@ def _schema(kind: inspect.Type) -> Schema:
         case inspect.DictType():
             return {"type": "object", "additionalProperties": _schema(kind.value_type)}
         case inspect.VarTupleType():
-            return {"type": "array", "items": _schema(kind.item_type)} | _bounds(
-                minItems=kind.min_length, maxItems=kind.max_length
-            )
+            limits = _bounds(minItems=kind.min_length, maxItems=kind.max_length)
+            return {"type": "array", "items": _schema(kind.item_type)} | limits
+        case _:
+            return _leaf_schema(kind)
+
+
+def _leaf_schema(kind: inspect.Type) -> Schema:
+    match kind:
         case inspect.EnumType():
             return {"type": "string", "enum": [member.value for member in kind.cls]}
         case inspect.StrType():
-            return {"type": "string"} | _bounds(
-                minLength=kind.min_length, maxLength=kind.max_length, pattern=kind.pattern
-            )
+            limits = _bounds(minLength=kind.min_length, maxLength=kind.max_length, pattern=kind.pattern)
+            return {"type": "string"} | limits
         case inspect.BoolType():
             return {"type": "boolean"}
         case inspect.IntType():
-            # int32 only where every value fits: a uint32 is an int64 to Kubernetes.
+            # int32 only where every value fits: a uint32 is an int64 to Kubernetes, and int64 needs no limits.
             fits = kind.le is not None and kind.le <= _INT32_MAX
-            limits = _bounds(minimum=kind.ge, maximum=kind.le)
-            if kind.le == 2**63 - 1:
-                limits = {}  # what int64 says already
+            limits = {} if kind.le == _INT64_MAX else _bounds(minimum=kind.ge, maximum=kind.le)
             return {"type": "integer", "format": "int32" if fits else "int64"} | limits
         case _:  # pragma: no cover - a kind that uses another type fails the test of its CRD
             raise TypeError(f"no schema for {kind}")

@@ -131,7 +131,15 @@ class ForwardTo(OneOfStruct):
     auto_host_rewrite: Annotated[bool | None, doc("Takes the Host header from the destination")] = None
 
 
-class StreamForwardTo(ForwardTo):
+class TCPForwardTo(ForwardTo):
+    """Send the connection to destinations; the API has rewrites here too, without effect."""
+
+    destinations: Annotated[
+        tuple[DestinationReference, ...], doc("Where to send, by weight", min_length=1, max_length=MAX_DESTINATIONS)
+    ]
+
+
+class TLSForwardTo(ApiStruct):
     """Send the connection to destinations."""
 
     destinations: Annotated[
@@ -197,14 +205,14 @@ class TCPRoute(ApiStruct):
     """What happens to some TCP connections."""
 
     matchers: Annotated[tuple[TCPRequestMatcher, ...], doc("Which connections, any may hold")] = ()
-    forward_to: Annotated[StreamForwardTo | None, doc("Send the connection to destinations")] = None
+    forward_to: Annotated[TCPForwardTo | None, doc("Send the connection to destinations")] = None
 
 
 class TLSRoute(ApiStruct):
     """What happens to some TLS connections, which stay encrypted."""
 
     matchers: Annotated[tuple[TLSRequestMatcher, ...], doc("Which connections, any may hold")] = ()
-    forward_to: Annotated[StreamForwardTo | None, doc("Send the connection to destinations")] = None
+    forward_to: Annotated[TLSForwardTo | None, doc("Send the connection to destinations")] = None
 
 
 class PortalMetadata(ApiStruct):

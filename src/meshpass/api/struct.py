@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict, Unpack, dataclass_transform
 
 import msgspec
 
 
-def doc(
-    description: str,
-    *,
-    ge: int | None = None,
-    le: int | None = None,
-    min_length: int | None = None,
-    max_length: int | None = None,
-    pattern: str | None = None,
-    schema: dict[str, Any] | None = None,
-) -> msgspec.Meta:
+class Limits(TypedDict, total=False):
+    """Constraints of a field, in msgspec's words."""
+
+    ge: int
+    le: int
+    min_length: int
+    max_length: int
+    pattern: str
+
+
+def doc(description: str, *, schema: dict[str, Any] | None = None, **limits: Unpack[Limits]) -> msgspec.Meta:
     """What ``kubectl explain`` prints for a field, with its constraints; ``schema`` is added to the OpenAPI schema as is."""
-    return msgspec.Meta(
-        description=description,
-        ge=ge,
-        le=le,
-        min_length=min_length,
-        max_length=max_length,
-        pattern=pattern,
-        extra_json_schema=schema,
-    )
+    arguments: dict[str, Any] = dict(limits)
+    return msgspec.Meta(description=description, extra_json_schema=schema, **arguments)
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class ApiStruct(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"
 ):

@@ -7,6 +7,7 @@ reads ``12:30`` as a number, and recurses on the C stack until the process dies.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _BASED_INT = re.compile(r"([-+]?)0([xob]?)([0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)([eE][-+]?[0-9]+)?")
 _BASES = {"x": 16, "o": 8, "b": 2, "": 8}
 _MAX_DIGITS = 100
+_HALF_PAIR = "the text holds half of a surrogate pair"
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -38,12 +40,18 @@ def load_values(text: str) -> Iterator[Any]:
     """
     if text.lstrip()[:1] == "{":
         try:
-            yield json.loads(text, object_pairs_hook=_object_of_pairs, parse_constant=_no_constant)
-        except json.JSONDecodeError:
-            pass  # several documents, or YAML's flow style
+            value = json.loads(
+                text, object_pairs_hook=_object_of_pairs, parse_constant=_no_number, parse_float=_finite_number
+            )
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ManifestError(_HALF_PAIR) from None
         except RecursionError:
             raise ManifestError(f"nested deeper than {MAX_DEPTH} levels") from None
+        except ValueError:
+            pass  # several documents, or YAML's flow style
         else:
+            yield value
             return
     builder = _Builder()
     try:
@@ -54,7 +62,7 @@ def load_values(text: str) -> Iterator[Any]:
     except yaml.YAMLError as error:
         raise ManifestError(_yaml_problem(error)) from None
     except UnicodeEncodeError:
-        raise ManifestError("the text holds half of a surrogate pair") from None
+        raise ManifestError(_HALF_PAIR) from None
 
 
 def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,8 +74,15 @@ def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def _no_constant(name: str) -> None:
-    raise ManifestError(f"{name} is no JSON number")
+def _no_number(text: str) -> None:
+    raise ManifestError(f"{text} is no JSON number")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        _no_number(text)
+    return number
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -206,9 +221,9 @@ def _key_text(value: Any) -> str | None:
 def _scalar_value(event: yaml.ScalarEvent) -> Any:
     text: str = event.value
     tag = event.tag
-    if tag in {None, "!"}:
+    if tag is None:
         return _plain_value(text) if event.implicit[0] else text
-    if tag == f"{_TAG}str":
+    if tag in {"!", f"{_TAG}str"}:
         return text
     if tag in {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}:
         value = _plain_value(text)
@@ -237,4 +252,4 @@ def _plain_value(text: str) -> Any:
             return float(text) if _FLOAT.fullmatch(text) else text
     number = float(text) if _FLOAT.fullmatch(text) else None
     # Beyond the range of a double there is no JSON number: the text stays what it is.
-    return text if number is None or number in {float("inf"), float("-inf")} else number
+    return text if number is None or math.isinf(number) else number
