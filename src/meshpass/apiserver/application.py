@@ -1,0 +1,71 @@
+"""The HTTP application: which part of the server answers which path, and every failure as a Kubernetes Status."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from meshpass.apiserver.auth import ANONYMOUS_PATHS
+from meshpass.apiserver.documents import Documents
+from meshpass.apiserver.rest import RestApi
+from meshpass.apiserver.status import StatusError, internal, method_not_allowed, unknown_path
+from meshpass.apiserver.target import segments
+
+_log = logging.getLogger(__name__)
+
+
+def make_application(documents: Documents, rest: RestApi) -> ASGIApp:
+    """The ASGI application, still without authentication."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await _answer(documents, rest, request)
+        except StatusError as failure:
+            response = JSONResponse(failure.status(), failure.code, failure.headers)
+        except Exception:
+            # The path is safe to log, the query and headers may not be.
+            _log.exception("request failed: %s %s", request.method, scope["path"])
+            failure = internal()
+            response = JSONResponse(failure.status(), failure.code)
+        await response(scope, receive, send)
+
+    return application
+
+
+async def _answer(documents: Documents, rest: RestApi, request: Request) -> Response:
+    parts = segments(request.scope.get("raw_path") or request.scope["path"].encode())
+    match parts:
+        case ("api" | "apis", "", *_):
+            raise unknown_path()
+        case ("api", version, _, *_):
+            return await rest.answer(request, "", version, parts[2:])
+        case ("apis", group, version, _, *_):
+            return await rest.answer(request, group, version, parts[3:])
+    if request.method not in {"GET", "HEAD"}:
+        raise method_not_allowed(("GET",))
+    match parts:
+        case ("",):
+            return documents.root(request)
+        case ("version",):
+            return documents.version(request)
+        case ("api",):
+            return documents.groups(request, core=True)
+        case ("apis",):
+            return documents.groups(request, core=False)
+        case ("api", version):
+            return documents.resources(request, "", version)
+        case ("apis", group):
+            return documents.group(request, group)
+        case ("apis", group, version):
+            return documents.resources(request, group, version)
+        case ("openapi", "v2"):
+            return documents.openapi_v2(request)
+        case ("openapi", "v3", *rest_of_path):
+            return documents.openapi_v3(request, tuple(rest_of_path))
+        case (name,) if f"/{name}" in ANONYMOUS_PATHS:
+            return PlainTextResponse("ok")
+    raise unknown_path()

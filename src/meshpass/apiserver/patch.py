@@ -1,0 +1,93 @@
+"""Patches: JSON patch (RFC 6902), JSON merge patch (RFC 7386) and the choice among them by media type."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import jsonpatch
+from jsonpointer import JsonPointerException
+
+from meshpass.apiserver.resource import Resource
+from meshpass.apiserver.status import StatusError, bad_request, unsupported_media_type
+from meshpass.apiserver.strategic import strategic_merge
+
+_MAX_OPERATIONS = 10_000
+"""As in kube-apiserver: a small patch must not cost much."""
+
+
+class PatchType(Enum):
+    """The media types of patches."""
+
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+
+
+def parse_patch_type(media_type: str, resource: Resource) -> PatchType:
+    """The kind of patch in the body. Raises StatusError 415 for one that this resource does not take."""
+    accepted = [kind for kind in PatchType if resource.builtin or kind is not PatchType.STRATEGIC]
+    for kind in accepted:
+        if kind.value == media_type:
+            return kind
+    if media_type in {"application/apply-patch+yaml", "application/apply-patch+cbor"}:
+        raise unsupported_media_type(
+            (), why="server-side apply is not served here; use client-side apply (kubectl apply without --server-side)"
+        )
+    raise unsupported_media_type(kind.value for kind in accepted)
+
+
+def apply_patch(kind: PatchType, current: Mapping[str, Any], patch: Any) -> dict[str, Any]:
+    """The patched copy of ``current``. Raises StatusError: 400 for what is no patch, 422 for one that does not apply."""
+    match kind:
+        case PatchType.JSON:
+            result = _json_patch(current, patch)
+        case PatchType.MERGE:
+            result = merge_patch(current, _mapping(patch))
+        case PatchType.STRATEGIC:
+            result = strategic_merge(current, _mapping(patch))
+    if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
+        raise bad_request("the patch leaves no object")
+    return result
+
+
+def merge_patch(target: Any, patch: Any) -> Any:
+    """RFC 7386 section 2, without changing either argument."""
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merge_patch(result.get(name), value)
+    return result
+
+
+def _mapping(patch: Any) -> Mapping[str, Any]:
+    if not isinstance(patch, Mapping):
+        raise bad_request("error decoding patch: json: cannot unmarshal into Go value of type map[string]interface {}")
+    return patch
+
+
+def _json_patch(current: Mapping[str, Any], patch: Any) -> Any:
+    if not isinstance(patch, list) or not all(isinstance(operation, dict) for operation in patch):
+        raise bad_request("error decoding patch: a JSON patch is a list of operations")
+    if len(patch) > _MAX_OPERATIONS:
+        raise StatusError(
+            f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(patch)}",
+            code=413,
+            reason="RequestEntityTooLarge",
+        )
+    try:
+        operations = jsonpatch.JsonPatch(patch)
+    except (jsonpatch.InvalidJsonPatch, JsonPointerException, TypeError, ValueError) as error:
+        raise bad_request(f"error decoding patch: {error}") from error
+    try:
+        return operations.apply(copy.deepcopy(dict(current)))
+    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError) as error:
+        raise StatusError(
+            f"the server rejected our request due to an error in our request: {error}", code=422, reason="Invalid"
+        ) from error
