@@ -85,10 +85,9 @@ def _bounds(**limits: int | str | None) -> Schema:
 
 
 def _union_schema(kind: inspect.UnionType) -> Schema:
-    members = [member for member in kind.types if not isinstance(member, inspect.NoneType)]
-    if len(members) == 1:
-        return _schema(members[0])
-    return {"x-kubernetes-int-or-string": True}
+    # Every union of our kinds is "something or unset".
+    (member,) = (member for member in kind.types if not isinstance(member, inspect.NoneType))
+    return _schema(member)
 
 
 def _struct_schema(kind: inspect.StructType) -> Schema:
@@ -97,7 +96,9 @@ def _struct_schema(kind: inspect.StructType) -> Schema:
     if kind.fields:
         schema["properties"] = {field.encode_name: _schema(field.type) for field in kind.fields}
     groups = _group_rules(struct)
-    required = [field.encode_name for field in kind.fields if field.required] + _single_needs(struct)
+    required = [field.encode_name for field in kind.fields if field.required] + [
+        group[0] for group in _needs(struct) if len(group) == 1
+    ]
     if required:
         schema["required"] = sorted(required)
     if len(groups) == 1:
@@ -107,11 +108,9 @@ def _struct_schema(kind: inspect.StructType) -> Schema:
     return schema
 
 
-def _single_needs(struct: type[msgspec.Struct]) -> list[str]:
-    if not issubclass(struct, ApiStruct):  # pragma: no cover - all types of the API are
-        return []
+def _needs(struct: type[msgspec.Struct]) -> tuple[tuple[str, ...], ...]:
     names = wire_names(struct)
-    return [names[group[0]] for group in struct.needs if len(group) == 1]
+    return tuple(tuple(names[name] for name in group) for group in getattr(struct, "needs", ()))
 
 
 def _group_rules(struct: type[msgspec.Struct]) -> list[Schema]:
@@ -122,10 +121,7 @@ def _group_rules(struct: type[msgspec.Struct]) -> list[Schema]:
         for group in struct.one_of:
             present = [{"required": [names[name]]} for name in group]
             rules.append({"oneOf": [{"not": {"anyOf": present}}, *present]})
-    if issubclass(struct, ApiStruct):
-        rules += [
-            {"anyOf": [{"required": [names[name]]} for name in group]} for group in struct.needs if len(group) > 1
-        ]
+    rules += [{"anyOf": [{"required": [name]} for name in group]} for group in _needs(struct) if len(group) > 1]
     return rules
 
 
