@@ -1,0 +1,79 @@
+"""Fields that the API has and Meshpass does not act on yet: named in the object's status, never ignored in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from meshpass.api.fieldpath import set_paths
+from meshpass.api.objectset import ObjectKey
+from meshpass.api.struct import ApiStruct
+from meshpass.translate.finding import Finding, Reason, Severity
+
+ACTED_ON: dict[str, frozenset[str]] = {
+    "JWTPolicy": frozenset(
+        {
+            "spec.applyToRoutes[]",
+            "spec.config.providers{}.issuer",
+            "spec.config.providers{}.audiences[]",
+            "spec.config.providers{}.tokenSource",
+            "spec.config.providers{}.local.inline",
+            "spec.config.providers{}.claimsToHeaders[]",
+            "spec.config.providers{}.keepToken",
+            "spec.config.providers{}.clockSkewSeconds",
+        }
+    ),
+    "RouteTable": frozenset(
+        {
+            "spec.hosts[]",
+            "spec.workloadSelectors[]",
+            "spec.defaultDestination",
+            "spec.http[].name",
+            "spec.http[].labels{}",
+            "spec.http[].matchers[].uri",
+            "spec.http[].matchers[].headers[]",
+            "spec.http[].matchers[].queryParameters[]",
+            "spec.http[].matchers[].method",
+            "spec.http[].matchers[].port",
+            "spec.http[].forwardTo",
+            "spec.http[].delegate",
+            "spec.http[].redirect",
+            "spec.http[].directResponse",
+            "spec.http[].graphql",
+        }
+    ),
+    "Workspace": frozenset({"spec.workloadClusters[]"}),
+}
+"""Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""
+
+EMPTY_OBJECTS = frozenset(
+    {
+        "spec.config",
+        "spec.config.providers{}",
+        "spec.config.providers{}.local",
+        "spec.config.phase",
+        "spec.config.phase.preAuthz",
+        "spec.http[]",
+        "spec.http[].matchers[]",
+    }
+)
+"""Paths that say nothing by themselves: a field below them has its own effect or none."""
+
+
+def find_without_effect(key: ObjectKey, spec: ApiStruct) -> tuple[Finding, ...]:
+    """A finding for each field of ``spec`` that is set and not acted on yet; parts of a named field are not repeated."""
+    named: list[str] = []
+    for schema_path, path in set_paths(spec):
+        if schema_path in EMPTY_OBJECTS or _acted_on(ACTED_ON.get(key.kind, frozenset()), schema_path):
+            continue
+        if not any(path.startswith((f"{shorter}.", f"{shorter}[")) for shorter in named):
+            named.append(path)
+    return tuple(_finding(key, path) for path in named)
+
+
+def _acted_on(known: Iterable[str], schema_path: str) -> bool:
+    return any(schema_path == path or schema_path.startswith((f"{path}.", f"{path}[", f"{path}{{")) for path in known)
+
+
+def _finding(key: ObjectKey, path: str) -> Finding:
+    message = f"no effect yet: {path}"
+    return Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_EFFECT, message=message)

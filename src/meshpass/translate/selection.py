@@ -1,0 +1,93 @@
+"""Selection and precedence: which policy holds on which selection class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from meshpass.api.common import DestinationKind, DestinationSelector, RouteLabelSelector, RouteSelector
+from meshpass.api.objectset import ObjectKey
+from meshpass.api.security import JWTPolicySpec
+from meshpass.translate.selection_class import RouteProperties
+from meshpass.translate.service import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClassIndex:
+    """The selection classes of one workspace, found by label."""
+
+    properties: Mapping[str, RouteProperties]
+    by_label: Mapping[tuple[str, str], tuple[str, ...]]
+    tables: Mapping[str, tuple[ObjectKey, ...]]
+    """Class → the tables that have routes of it."""
+    route_counts: Mapping[str, int]
+
+
+def select_classes(spec: JWTPolicySpec, index: ClassIndex, services: Services) -> frozenset[str]:
+    """The classes that a policy selects (behaviour §2.1, 2.4 and later)."""
+    if not spec.apply_to_routes:
+        return frozenset() if spec.apply_to_destinations else frozenset(index.properties)
+    found: set[str] = set()
+    for selector in spec.apply_to_routes:
+        found.update(_select(selector, index, services))
+    return frozenset(found)
+
+
+def _select(selector: RouteSelector, index: ClassIndex, services: Services) -> Iterable[str]:
+    if selector.with_destinations is not None:
+        wanted = selector.with_destinations
+        return (name for name, route in index.properties.items() if _sends_to(wanted, route, services))
+    if selector.route is None:
+        return index.properties
+    route = selector.route
+    return (name for name in _candidates(route, index) if _matches(route, index.properties[name]))
+
+
+def _candidates(route: RouteLabelSelector, index: ClassIndex) -> Iterable[str]:
+    """The smallest set of classes that a label narrows to; all without labels."""
+    if not route.labels:
+        return index.properties
+    return min((index.by_label.get(label, ()) for label in route.labels.items()), key=len)
+
+
+def _matches(route: RouteLabelSelector, properties: RouteProperties) -> bool:
+    return (
+        (not route.namespace or route.namespace == properties.namespace)
+        and (not route.cluster or route.cluster == properties.cluster)
+        and (not route.workspace or route.workspace == properties.workspace)
+        and _has_labels(route.labels, dict(properties.labels))
+    )
+
+
+def _has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in wanted.items())
+
+
+def _sends_to(wanted: DestinationSelector, properties: RouteProperties, services: Services) -> bool:
+    if wanted.kind is not DestinationKind.SERVICE:
+        return False
+    return any(
+        _is_destination(wanted, key, port, properties.workspace, services) for key, port in properties.destinations
+    )
+
+
+def _is_destination(wanted: DestinationSelector, key: ObjectKey, port: int, workspace: str, services: Services) -> bool:
+    service = services[key]
+    if wanted.port is not None:
+        numbers = {
+            entry.number
+            for entry in service.ports
+            if wanted.port.number == entry.number or (wanted.port.name is not None and wanted.port.name == entry.name)
+        }
+        if port not in numbers:
+            return False
+    selector = wanted.selector
+    if selector is None:
+        return True
+    return (
+        (not selector.name or selector.name == key.name)
+        and (not selector.namespace or selector.namespace == key.namespace)
+        and (not selector.cluster or selector.cluster == key.cluster)
+        and (not selector.workspace or selector.workspace == workspace)
+        and _has_labels(selector.labels, service.labels)
+    )

@@ -1,0 +1,102 @@
+"""Pods → sidecars: where each proxy listens, and what it sends to its own application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from meshpass.api.core import Pod, Service
+from meshpass.api.objectset import ObjectKey
+from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
+
+PROXY_ANNOTATION = "meshpass.dev/proxy"
+"""``sidecar`` on every pod that has one."""
+APP_ADDRESSES_ANNOTATION = "meshpass.dev/app-addresses"
+"""JSON: container port → real address of the application, where that is not the port on 127.0.0.1."""
+OUTBOUND_PORT = 15001
+ROUTE_CONFIGURATION = "outbound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """One proxy beside a workload."""
+
+    node: str
+    key: ObjectKey
+    labels: Mapping[str, str]
+    listeners: tuple[Listener, ...]
+    application: tuple[Backend, ...]
+
+
+def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Service]) -> tuple[Sidecar, ...]:
+    """Every sidecar of a pod that has an address, sorted by node."""
+    by_namespace: dict[tuple[str, str], list[Service]] = {}
+    for key, service in sorted(services.items()):
+        by_namespace.setdefault((key.cluster, key.namespace), []).append(service)
+    return tuple(
+        _translate_pod(key, pod, by_namespace.get((key.cluster, key.namespace), []))
+        for key, pod in sorted(pods.items())
+        if pod.metadata.annotations.get(PROXY_ANNOTATION) == "sidecar" and pod.status.pod_ip
+    )
+
+
+def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[Service]) -> Sidecar:
+    address = pod.status.pod_ip
+    ports = sorted({port for service in services if _selects(service, pod) for port in _target_ports(service, pod)})
+    applications = _app_addresses(pod)
+    backends = tuple(
+        Backend(name=f"inbound:{port}", endpoints=(applications.get(port, Endpoint("127.0.0.1", port)),))
+        for port in ports
+    )
+    outbound = OutboundListener(
+        name="outbound", address=address, port=OUTBOUND_PORT, route_configuration=ROUTE_CONFIGURATION
+    )
+    inbound = (
+        InboundListener(name=f"inbound-{port}", address=address, port=port, backend=f"inbound:{port}") for port in ports
+    )
+    return Sidecar(
+        node=f"sidecar~{key.cluster}~{key.namespace}~{key.name}",
+        key=key,
+        labels=pod.metadata.labels,
+        listeners=(outbound, *inbound),
+        application=backends,
+    )
+
+
+def _selects(service: Service, pod: Pod) -> bool:
+    selector = service.spec.selector
+    return bool(selector) and all(pod.metadata.labels.get(name) == value for name, value in selector.items())
+
+
+def _target_ports(service: Service, pod: Pod) -> Iterable[int]:
+    named = {port.name: port.container_port for container in pod.spec.containers for port in container.ports}
+    for port in service.spec.ports:
+        if port.protocol != "TCP":
+            continue
+        match port.target_port:
+            case None:
+                yield port.port
+            case int(number):
+                yield number
+            case str(name) if name in named:
+                yield named[name]
+            case _:
+                continue
+
+
+def _app_addresses(pod: Pod) -> Mapping[int, Endpoint]:
+    text = pod.metadata.annotations.get(APP_ADDRESSES_ANNOTATION)
+    if text is None:
+        return {}
+    try:
+        addresses = msgspec.json.decode(text, type=dict[int, str])
+    except msgspec.MsgspecError:
+        return {}
+    found = {}
+    for port, address in addresses.items():
+        host, _, number = address.rpartition(":")
+        if host and number.isdecimal():
+            found[port] = Endpoint(host, int(number))
+    return found

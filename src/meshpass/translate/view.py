@@ -1,0 +1,123 @@
+"""View: the routes that some sidecars share, being in the same place and bound to the same tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from meshpass.api.objectset import ObjectKey
+from meshpass.ir import (
+    Backend,
+    DirectResponse,
+    Forward,
+    ObjectRef,
+    Route,
+    RouteConfiguration,
+    RouteMatch,
+    VirtualHost,
+    WeightedBackend,
+)
+from meshpass.memo import Memo
+from meshpass.translate.routetable import TableRoutes
+from meshpass.translate.selection_class import UNSELECTED
+from meshpass.translate.service import EndpointIndex, ServiceEntry, Services, translate_backend
+from meshpass.translate.sidecar import ROUTE_CONFIGURATION
+
+HTTP_PORT = 80
+
+NO_HOST = VirtualHost(
+    name="*",
+    domains=("*",),
+    routes=(
+        Route(
+            name="no-route-in-the-mesh",
+            match=RouteMatch(),
+            action=DirectResponse(status=502, body="no route in the mesh for {authority}"),
+            selection_class=UNSELECTED,
+        ),
+    ),
+)
+
+
+def services_of(services: Services, cluster: str) -> tuple[ServiceEntry, ...]:
+    """The Services of one cluster, sorted."""
+    return tuple(service for key, service in services.items() if key.cluster == cluster)
+
+
+def translate_routes(
+    namespace: str, services: tuple[ServiceEntry, ...], tables: tuple[TableRoutes, ...], memo: Memo
+) -> RouteConfiguration:
+    """All hosts that sidecars of a namespace know: the tables', the Services', and the answer to any other.
+
+    A table whose host is a name of a Service takes that Service's place on all its ports. Of several tables with one
+    host the older comes first.
+    """
+    by_name = {name: service for service in reversed(services) for name in service.hostnames(namespace)}
+    of_service: dict[ObjectKey, list[TableRoutes]] = {}
+    of_host: dict[str, list[TableRoutes]] = {}
+    for table in tables:
+        named = {by_name[host].key for host in table.hosts if host in by_name}
+        for key in sorted(named):
+            of_service.setdefault(key, []).append(table)
+        for host in table.hosts:
+            if host not in by_name:
+                of_host.setdefault(host, []).append(table)
+    hosts = [memo(_table_host, host, _host_domains(host), tuple(of_host[host])) for host in sorted(of_host)]
+    for service in services:
+        names = tuple(name for name in service.hostnames(namespace) if by_name[name] is service)
+        bound = of_service.get(service.key)
+        if bound is not None:
+            domains = tuple(domain for port in service.ports for domain in _domains(names, port.number))
+            hosts.append(memo(_table_host, names[-1], tuple(dict.fromkeys(domains)), tuple(bound)))
+        else:
+            hosts.extend(memo(_service_hosts, service, names))
+    reachable = (host for host in hosts if host.domains)
+    return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*reachable, NO_HOST))
+
+
+def _host_domains(host: str) -> tuple[str, ...]:
+    return _domains((host,), HTTP_PORT)
+
+
+def _domains(names: Iterable[str], port: int) -> tuple[str, ...]:
+    """What a request for these names on a port has in its Host header; port 80 may be left out."""
+    with_port = tuple(f"{name}:{port}" for name in names)
+    return (*names, *with_port) if port == HTTP_PORT else with_port
+
+
+def _table_host(name: str, domains: tuple[str, ...], tables: tuple[TableRoutes, ...]) -> VirtualHost:
+    return VirtualHost(
+        name=name,
+        domains=domains,
+        routes=tuple(route for table in tables for route in table.routes),
+        sources=frozenset(ObjectRef(*table.key) for table in tables),
+    )
+
+
+def _service_hosts(service: ServiceEntry, names: tuple[str, ...]) -> tuple[VirtualHost, ...]:
+    """A Service's own names, without any table: every request goes to it."""
+    hosts = []
+    for port in service.ports:
+        backend = port.backend(service.key)
+        forward = Forward(backends=(WeightedBackend(backend=backend, weight=100),))
+        route = Route(name=backend, match=RouteMatch(), action=forward, selection_class=UNSELECTED)
+        hosts.append(VirtualHost(name=backend, domains=_domains(names, port.number), routes=(route,)))
+    return tuple(hosts)
+
+
+def translate_backends(
+    services: tuple[ServiceEntry, ...], tables: tuple[TableRoutes, ...], endpoints: EndpointIndex, memo: Memo
+) -> tuple[Backend, ...]:
+    """Every backend that the routes of a view may send to, sorted by name."""
+    wanted: dict[str, Backend] = {}
+    places = [(service, port) for service in services for port in service.ports]
+    places.extend((found.service, found.port) for table in tables for found in table.destinations)
+    for service, port in places:
+        key = service.key
+        found = endpoints.get((key.cluster, key.namespace, key.name, port.name), ())
+        wanted[port.backend(key)] = memo(translate_backend, service, port, found)
+    return tuple(wanted[name] for name in sorted(wanted))
+
+
+def selection_classes(tables: Iterable[TableRoutes]) -> Mapping[str, None]:
+    """The classes that the routes of a view carry, in a fixed order."""
+    return dict.fromkeys([UNSELECTED, *sorted({name for table in tables for name in table.classes})])

@@ -1,0 +1,112 @@
+"""Workspaces: which namespaces of which clusters belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from meshpass.api.admin import ClusterSelector, KubernetesCluster, NamespaceSelector, Workspace
+from meshpass.api.core import Namespace
+from meshpass.api.objectset import ObjectKey
+from meshpass.translate.age import by_age
+from meshpass.translate.finding import Finding, Reason, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkspaceIndex:
+    """Who owns each namespace, and whose configuration is read."""
+
+    owners: Mapping[tuple[str, str], str]
+    """(cluster, namespace) → name of its workspace."""
+    read: frozenset[tuple[str, str]]
+    """The namespaces whose Meshpass objects count."""
+    selected: Mapping[ObjectKey, tuple[int, int]]
+    """Workspace → number of clusters, number of namespaces."""
+    findings: tuple[Finding, ...]
+
+    def owner(self, key: ObjectKey) -> str | None:
+        """The workspace in which an object counts; None if it counts in none."""
+        place = (key.cluster, key.namespace)
+        return self.owners.get(place) if place in self.read else None
+
+
+def index_workspaces(
+    workspaces: Mapping[ObjectKey, Workspace],
+    clusters: Mapping[ObjectKey, KubernetesCluster],
+    namespaces: Mapping[ObjectKey, Namespace],
+    management_cluster: str,
+) -> WorkspaceIndex:
+    """Resolve all workspaces. Of two that claim a namespace the older keeps it (decision 24)."""
+    owners: dict[tuple[str, str], str] = {}
+    read: set[tuple[str, str]] = set()
+    selected: dict[ObjectKey, tuple[int, int]] = {}
+    findings: list[Finding] = []
+    cluster_labels = {key.name: cluster.metadata.labels for key, cluster in clusters.items()}
+    for key, workspace in by_age(workspaces):
+        if key.cluster != management_cluster:
+            findings.append(_warn(key, f"workspaces are read from the management cluster {management_cluster} only"))
+            continue
+        claimed = dict(_select(workspace, namespaces, cluster_labels, management_cluster))
+        if not claimed:
+            findings.append(_warn(key, "selects no namespace"))
+        taken = sorted(place for place in claimed if owners.get(place, key.name) != key.name)
+        if taken:
+            cluster, name = taken[0]
+            message = f"namespace {name} of cluster {cluster} belongs to the older workspace {owners[taken[0]]}"
+            findings.append(_warn(key, message if len(taken) == 1 else f"{message} (and {len(taken) - 1} more)"))
+        kept = {place: enabled for place, enabled in claimed.items() if place not in taken}
+        owners.update(dict.fromkeys(kept, key.name))
+        read.update(place for place, enabled in kept.items() if enabled)
+        selected[key] = (len({cluster for cluster, _ in kept}), len(kept))
+    return WorkspaceIndex(owners=owners, read=frozenset(read), selected=selected, findings=tuple(findings))
+
+
+def _warn(key: ObjectKey, message: str) -> Finding:
+    return Finding(key=key, severity=Severity.WARNING, reason=Reason.TARGET_NOT_FOUND, message=message)
+
+
+def _select(
+    workspace: Workspace,
+    namespaces: Mapping[ObjectKey, Namespace],
+    cluster_labels: Mapping[str, Mapping[str, str]],
+    management_cluster: str,
+) -> Iterable[tuple[tuple[str, str], bool]]:
+    """Each claimed (cluster, namespace), and whether configuration is read from it."""
+    selectors = workspace.spec.workload_clusters
+    for key, namespace in namespaces.items():
+        enabled = None
+        for selector in selectors:
+            # The management cluster's configuration is read whichever clusters are selected (decision 25).
+            if key.cluster != management_cluster and not _matches_cluster(selector, key.cluster, cluster_labels):
+                continue
+            for wanted in selector.namespaces:
+                if _matches_namespace(wanted, key.name, namespace.metadata.labels):
+                    here = _enabled(selector, selectors) and _enabled(wanted, selector.namespaces)
+                    enabled = here if enabled is None else enabled or here
+        if enabled is not None:
+            yield (key.cluster, key.name), enabled
+
+
+def _enabled(
+    one: ClusterSelector | NamespaceSelector, peers: Iterable[ClusterSelector] | Iterable[NamespaceSelector]
+) -> bool:
+    # Unset means true as long as no peer is set; a peer that is set makes the unset ones false.
+    if one.config_enabled is not None:
+        return one.config_enabled
+    return all(peer.config_enabled is None for peer in peers)
+
+
+def _matches_cluster(selector: ClusterSelector, name: str, labels: Mapping[str, Mapping[str, str]]) -> bool:
+    if selector.name and not fnmatchcase(name, selector.name):
+        return False
+    own = labels.get(name, {})
+    return all(own.get(label) == value for label, value in (selector.selector).items())
+
+
+def _matches_namespace(selector: NamespaceSelector, name: str, labels: Mapping[str, str]) -> bool:
+    if not selector.name and not selector.labels:
+        return False
+    if selector.name and not fnmatchcase(name, selector.name):
+        return False
+    return all(labels.get(label) == value for label, value in (selector.labels).items())
