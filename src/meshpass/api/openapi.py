@@ -30,7 +30,8 @@ def object_schema(object_type: type[ApiObject]) -> Schema:
         "properties": {
             "apiVersion": {"type": "string", "description": "Group and version of the schema of this object"},
             "kind": {"type": "string", "description": "Kind of this object"},
-            "metadata": {"type": "object", "description": "Identity and labels of this object"},
+            # Kubernetes describes metadata itself and refuses a schema that says more than this.
+            "metadata": {"type": "object"},
             **{name: field for name, field in fields.items() if name != "metadata"},
         },
     }
