@@ -28,8 +28,8 @@ class AdsStream:
     back: Envoy asks for clusters first, then listeners, then what those refer to.
 
     A rejected resource holds the stream where it is, until a new target. Only a client that started with nothing and
-    is still on its first plan goes on: it has no last good configuration to keep, and would serve nothing at all
-    because of one bad resource. Requests to what refers to the missing resource are refused by Envoy itself.
+    has never had everything goes on: it has no last good configuration to keep, and would serve nothing at all because
+    of one bad resource. Requests to what refers to the missing resource are refused by Envoy itself.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -44,7 +44,8 @@ class AdsStream:
         self._planned: Snapshot | None = None
         """The target that the plan leads to."""
         self._first = True
-        """True until a client that started with nothing has once got everything."""
+        """True until the client has once acknowledged everything. While it is still asking for more, what it will
+        accept is not known: nothing may be planned from the Snapshot that it is getting."""
         self._in_sync = False
 
     @property
@@ -101,7 +102,6 @@ class AdsStream:
     def _replan(self, current: Snapshot | None, target: Snapshot) -> None:
         self._steps = tuple(self._plan(current, target))
         self._planned = target
-        self._first = self._first and current is None
 
     def _ordered(self) -> tuple[Subscription, ...]:
         """The subscriptions, what is referred to before what refers to it."""
@@ -124,15 +124,17 @@ class AdsStream:
                 # The step is given up for the new target: the plan starts from what is really there.
                 self._replan(self._acknowledged(), self._target)
                 continue
-            self._current = step
+            complete = self._has_all(step)
+            self._first = self._first and not complete
+            if not self._first:
+                self._current = step
             if superseded:
-                self._replan(step, self._target)
+                self._replan(self._current, self._target)
             elif len(self._steps) > 1:
                 self._steps = self._steps[1:]
             else:
-                if not self._in_sync and self._has_all(step):
+                if complete and not self._in_sync:
                     self._in_sync = True
-                    self._first = False
                     events.append(InSync(snapshot=self._target))
                 break
         return tuple(events)
@@ -166,8 +168,16 @@ class AdsStream:
         )
 
     def _acknowledged(self) -> Snapshot | None:
-        """The current Snapshot, changed by what the client has acknowledged since; ``None`` if there is none."""
-        if self._current is None:
+        """The current Snapshot, changed by what the client has acknowledged since; ``None`` if there is none.
+
+        Also ``None`` if the client refused a part of the current Snapshot that it asked for later: a plan from there
+        would lead through the refused part again.
+        """
+        if self._current is None or any(
+            self._current.of(rejected.type_url).get(resource.name) == resource
+            for rejected in self.rejections
+            for resource in rejected.resources
+        ):
             return None
         resources: dict[str, MappingProxyType[str, Resource]] = {}
         for type_url in {*self._current.resources, *self._subscriptions}:
