@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,12 @@ from meshpass.kube.resource import ResourceKind, group_version
 JSON = dict[str, Any]
 Address = tuple[str, str, str]
 """Plural, namespace, name."""
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    """Returns once ``condition`` holds; it is looked at in every turn of the event loop."""
+    while not condition():  # noqa: ASYNC110 (what tests look at tells of nothing by itself)
+        await asyncio.sleep(0)
 
 
 class FakeClock:

@@ -30,7 +30,7 @@ def read_access(path: Path, context: str | None) -> SingleConfig:
         raise MeshpassError(
             f"kubeconfig {path}: context {context or 'current'!r} needs {error}, which is not there"
         ) from error
-    except (ConfigError, OSError, ValueError, TypeError, msgspec.MsgspecError, yaml.YAMLError) as error:
+    except (ConfigError, OSError, AttributeError, TypeError, ValueError, yaml.YAMLError) as error:
         hint = "name a kubeconfig that exists, and one of its contexts"
         raise MeshpassError(f"kubeconfig {path}: {_without_content(error)}", hint=hint) from error
     assert config is not None  # `get` answers None only for a default that is None

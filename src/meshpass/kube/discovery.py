@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from meshpass.errors import ApiError, MeshpassError
-from meshpass.kube.client import KubeClient
+from meshpass.kube.client import KubeClient, is_not_found
 from meshpass.kube.gather import gather_all
 from meshpass.kube.resource import DiscoveredKind
 
@@ -15,7 +15,8 @@ async def discover_kinds(client: KubeClient) -> tuple[DiscoveredKind, ...]:
     """Every kind at its group's preferred version, core first; groups whose own server is down are left out."""
     groups = (await client.request_json("GET", "/apis")).get("groups") or ()
     preferred = [group["preferredVersion"]["groupVersion"] for group in groups]
-    served = await gather_all(_served(client, group_version) for group_version in ("v1", *preferred))
+    core = _served(client, "v1")
+    served = await gather_all((core, *(_served_if_up(client, group_version) for group_version in preferred)))
     return tuple(kind for kinds in served for kind in kinds)
 
 
@@ -61,12 +62,21 @@ def _names(kind: DiscoveredKind) -> tuple[str, ...]:
     return (kind.plural, kind.kind.lower(), *kind.short_names)
 
 
+async def _served_if_up(client: KubeClient, group_version: str) -> tuple[DiscoveredKind, ...]:
+    try:
+        return await _served(client, group_version)
+    except ApiError as error:
+        if error.code >= 500:
+            return ()
+        raise
+
+
 async def _served(client: KubeClient, group_version: str) -> tuple[DiscoveredKind, ...]:
     path = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
     try:
         answer = await client.request_json("GET", path)
     except ApiError as error:
-        if error.code == 404 or error.code >= 500:
+        if is_not_found(error):
             return ()
         raise
     group, _, version = group_version.rpartition("/")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from tests.support.fake_kube import FakeClock, FakeKube, Refusal
+from tests.support.fake_kube import FakeClock, FakeKube, Refusal, wait_for
 
 from meshpass.api.kinds import CORE_KINDS, KINDS
 from meshpass.kube.informer import Informer
@@ -36,13 +36,8 @@ class Rig:
         versions = self.store.versions("cluster1", "Secret")
         return {(key.namespace, key.name, version) for key, version in versions.items()}
 
-    async def wait_for(self, condition: Callable[[], bool]) -> None:
-        """Returns once ``condition`` holds, looked at after every turn of the event loop."""
-        while not condition():  # noqa: ASYNC110 (the fake server tells of nothing by itself)
-            await asyncio.sleep(0)
-
     async def wait_watching(self) -> None:
-        await self.wait_for(lambda: bool(self.server.streams))
+        await wait_for(lambda: bool(self.server.streams))
 
     def count(self, *, watches: bool) -> int:
         return sum(("watch" in request.url.params) is watches for request in self.server.requests)
@@ -186,7 +181,7 @@ async def test_informer_losing_the_server_changes_nothing_and_tries_within_bound
     before = rig.store.objects
     rig.server.down = True
     rig.server.break_watches()
-    await rig.wait_for(lambda: len(rig.clock.delays) == 20)
+    await wait_for(lambda: len(rig.clock.delays) == 20)
 
     assert rig.store.objects is before
     assert rig.clock.delays[:4] == [0.05, 0.1, 0.2, 0.4]
@@ -207,7 +202,7 @@ async def test_informer_starts_before_its_server():
     rig = Rig()
     rig.server.down = True
     async with running(rig):
-        await rig.wait_for(lambda: len(rig.clock.delays) == 3)
+        await wait_for(lambda: len(rig.clock.delays) == 3)
         assert not rig.store.synced
         rig.server.down = False
         await rig.store.wait_synced()
@@ -220,7 +215,7 @@ async def test_informer_refused_request_keeps_the_objects(rig, code):
     before = rig.store.objects
     rig.server.refusals.extend(Refusal(code) for _ in range(3))
     rig.server.break_watches()
-    await rig.wait_for(lambda: not rig.server.refusals)
+    await wait_for(lambda: not rig.server.refusals)
 
     assert rig.store.objects is before
     await rig.wait_watching()

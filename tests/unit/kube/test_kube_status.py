@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.fake_kube import FakeClock, FakeKube, Refusal
+from tests.support.fake_kube import FakeClock, FakeKube, Refusal, wait_for
 
 from meshpass.api.kinds import KINDS
 from meshpass.api.objectset import ObjectKey
@@ -183,8 +183,7 @@ async def test_status_outage_ends_with_the_latest_status(rig):
     rig.server.arrived.clear()
     await rig.server.arrived.wait()
     rig.writer.submit({KEY: make_status(routes=2)})
-    while len(rig.clock.delays) < 12:
-        await asyncio.sleep(0)
+    await wait_for(lambda: len(rig.clock.delays) >= 12)
     rig.server.down = False
     await rig.writer.wait_idle()
 
@@ -225,12 +224,10 @@ async def test_event_repeated_raises_the_count_of_the_one_that_is_there(rig):
 
     for message in ("bad key", "bad key", "bad header"):
         rig.recorder.record(KEY, reason="Rejected", message=message)
-    while len(events()) < 2:
-        await asyncio.sleep(0)
+    await wait_for(lambda: len(events()) == 2)
     rig.clock.now += 5
     rig.recorder.record(KEY, reason="Rejected", message="bad key")
-    while max(event["count"] for event in events()) < 3:
-        await asyncio.sleep(0)
+    await wait_for(lambda: max(event["count"] for event in events()) == 3)
 
     first = next(event for event in events() if event["message"] == "bad key")
     assert len(events()) == 2
@@ -245,8 +242,7 @@ async def test_event_that_cannot_be_written_is_given_up(rig, caplog):
     rig.recorder.record(KEY, reason="Rejected", message="lost")
     rig.recorder.record(KEY._replace(name="gone"), reason="Rejected", message="nobody to tell it of")
     rig.recorder.record(KEY, reason="Rejected", message="kept")
-    while not any(address[0] == "events" for address in rig.server.objects):
-        await asyncio.sleep(0)
+    await wait_for(lambda: any(address[0] == "events" for address in rig.server.objects))
 
     assert [raw["message"] for address, raw in rig.server.objects.items() if address[0] == "events"] == ["kept"]
     assert [record.message for record in caplog.records] == ["event lost"]
