@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 
 from meshpass.errors import LocalMeshError, MeshpassError
+from meshpass.localmesh import guard
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
 from meshpass.localmesh.logfile import last_lines
 from meshpass.localmesh.parse import load_mesh_file
@@ -29,18 +30,30 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hint: str | None = None
 
 
-def start_detached(mesh_file: Path, state: StateDirectory, announce: Callable[[str], None]) -> MeshRecord:
-    """The mesh is ready, run by a process that goes on when this one ends.
+def start_detached(
+    mesh_file: Path, state: StateDirectory, announce: Callable[[str], None], *, tied: bool = False
+) -> MeshRecord:
+    """The mesh is ready, run by a process that goes on when this one ends; ``tied``, on Linux, ends with it.
 
     Raises LocalMeshError with what the supervisor said when it did not get that far.
     """
     state.prepare()
+    bound = tied and sys.platform == "linux"
+    guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as said:
         descriptor = os.open(state.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "meshpass.localmesh.detach", str(mesh_file), str(state.path), str(writer)],
+                [
+                    *guarded,
+                    sys.executable,
+                    "-m",
+                    "meshpass.localmesh.detach",
+                    str(mesh_file),
+                    str(state.path),
+                    str(writer),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,

@@ -1,0 +1,95 @@
+"""The program: its commands, and the options that all of them have."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from meshpass.cli import demo, environment, mesh, objects, token
+from meshpass.cli.output import print_data
+
+_HELP = """JSON Web Token policy on the routes of a service mesh, in every Envoy.
+
+Start a mesh on this machine with `meshpass up`, or watch the guide happen with `meshpass demo`.
+"""
+
+
+def build_app() -> typer.Typer:
+    """The program with all its commands."""
+    app = typer.Typer(
+        name="meshpass",
+        help=_HELP,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    )
+    app.callback()(_global_options)
+    _add(app, mesh.up)
+    _add(app, mesh.down)
+    _add(app, mesh.status)
+    _add(app, mesh.wait)
+    _add(app, environment.env)
+    _add(app, environment.execute, "exec")
+    _add(app, demo.demo)
+    _add(app, objects.apply)
+    _add(app, objects.get)
+    _add(app, objects.delete)
+    tokens = typer.Typer(help="Make and read JSON Web Tokens and their keys.", no_args_is_help=True)
+    _add(tokens, token.create)
+    _add(tokens, token.decode)
+    keys = typer.Typer(help="Make keys, and show public ones.", no_args_is_help=True)
+    _add(keys, token.create_key, "create")
+    _add(keys, token.show_public_key, "public")
+    tokens.add_typer(keys, name="key")
+    app.add_typer(tokens, name="token")
+    return app
+
+
+def _add(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
+    text = inspect.cleandoc(command.__doc__ or "")
+    summary, _, rest = text.partition("\n\n")
+    description, _, examples = rest.partition("Examples:")
+    lines = [line.strip() for line in examples.splitlines() if line.strip()]
+    # A backspace alone on its line keeps the next paragraph from being filled.
+    shown = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    app.command(
+        name, help=f"{summary}\n\n{description}\n\n{shown}", short_help=summary.partition(". ")[0].rstrip(".") + "."
+    )(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        print_data(f"meshpass {metadata.version('meshpass')}")
+        raise typer.Exit
+
+
+def _forbid_colour(asked: bool) -> None:
+    if asked:
+        os.environ["NO_COLOR"] = "1"
+
+
+def _global_options(
+    version: Annotated[  # noqa: ARG001 - acts in its callback
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    no_colour: Annotated[  # noqa: ARG001 - acts in its callback
+        bool, typer.Option("--no-color", help="No colours, as with NO_COLOR.", callback=_forbid_colour, is_eager=True)
+    ] = False,
+) -> None:
+    return
+
+
+def main() -> None:
+    """Runs the program and exits with its code."""
+    build_app()()
+
+
+if __name__ == "__main__":
+    main()

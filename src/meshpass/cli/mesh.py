@@ -1,0 +1,179 @@
+"""``up``, ``down``, ``status``, ``wait``: the life of a local mesh."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshpass.cli import option
+from meshpass.cli.output import paint, print_data, print_json, render_table, reported_errors, say, say_step
+
+if TYPE_CHECKING:
+    from meshpass.localmesh.directory import MeshRecord, StateDirectory
+
+
+class StatusFormat(Enum):
+    """How ``status`` prints."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def up(
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="Mesh file; the guide's three clusters unless said.", show_default=False),
+    ] = None,
+    directory: option.Directory = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the mesh is ready; it goes on.")] = False,
+) -> None:
+    """Start a mesh on this machine: API servers, control plane, Envoys, workloads.
+
+    It runs until Ctrl-C, or until `meshpass down` with --detach. What was stored in its clusters is kept in the
+    state directory for the next start.
+
+    Examples:
+        meshpass up
+
+        meshpass up --detach && eval "$(meshpass env)" && kubectl get pods -A
+
+        meshpass up -f mesh.yaml --dir /tmp/mesh
+    """
+    with reported_errors():
+        from meshpass.localmesh.detach import run_supervisor, start_detached
+        from meshpass.localmesh.directory import state_directory
+        from meshpass.localmesh.meshfile import default_mesh_path
+        from meshpass.localmesh.parse import load_mesh_file
+
+        state = state_directory(directory)
+        path = file or default_mesh_path()
+        load_mesh_file(path)
+        if detach:
+            _say_ready(start_detached(path.absolute(), state, say_step), state, detached=True)
+        else:
+            run_supervisor(path, state, say_step, lambda record: _say_ready(record, state, detached=False))
+            say("the mesh has stopped")
+
+
+def _say_ready(record: MeshRecord, state: StateDirectory, *, detached: bool) -> None:
+    option_text = "" if state.path == Path(".meshpass").absolute() else f" --dir {state.path}"
+    say(f"\nThe mesh is up: {', '.join(cluster.name for cluster in record.clusters)} (state in {state.path})\n")
+    say(f'  eval "$(meshpass env{option_text})"      kubectl and the guide\'s variables')
+    client = next((one for one in record.workloads if one.app is None), None)
+    if client is not None:
+        context = "" if client.cluster == _first_cluster(record) else f" --context {client.cluster}"
+        say(
+            f"  meshpass exec{option_text}{context} -n {client.namespace} {client.name} -- CMD   run CMD inside the mesh"
+        )
+    say(f"  meshpass status{option_text}")
+    say(f"  meshpass down{option_text}" if detached else "\nCtrl-C stops it.")
+
+
+def _first_cluster(record: MeshRecord) -> str:
+    return next(iter(record.workload_clusters), record.management)
+
+
+def down(directory: option.Directory = None) -> None:
+    """Stop the mesh. What is stored in its clusters stays for the next `up`.
+
+    Examples:
+        meshpass down
+
+        meshpass down --dir /tmp/mesh
+    """
+    with reported_errors():
+        from meshpass.localmesh.directory import state_directory
+        from meshpass.localmesh.stop import stop_mesh
+
+        state = state_directory(directory)
+        if stop_mesh(state):
+            say_step(f"stopped the mesh on {state.path}")
+        else:
+            say(f"no mesh is running on {state.path}")
+
+
+def status(
+    directory: option.Directory = None,
+    output: Annotated[StatusFormat, typer.Option("--output", "-o", help="Format.")] = StatusFormat.TABLE,
+) -> None:
+    """Show clusters, workloads and whether each proxy has its configuration. Exit code 1 when no mesh runs.
+
+    Examples:
+        meshpass status
+
+        meshpass status -o json
+    """
+    with reported_errors():
+        from pathlib import Path as PathType
+
+        import msgspec
+
+        from meshpass.localmesh.control import read_raw_status
+        from meshpass.localmesh.directory import control_socket, state_directory
+
+        state = state_directory(directory)
+        record = state.running()
+        raw = read_raw_status(control_socket(PathType(record.run_directory)))
+        if output is StatusFormat.JSON:
+            print_json({"mesh": msgspec.to_builtins(record), "controlPlane": raw})
+            return
+        print_data(_render_status(record, raw))
+
+
+def _render_status(record: MeshRecord, raw: dict[str, Any]) -> str:
+    clusters = [(one.name, one.server, "management" if one.management else "workload") for one in record.clusters]
+    proxies = {proxy["node"]: proxy for proxy in raw["proxies"]}
+    workloads = []
+    rejections = []
+    for one in record.workloads:
+        proxy = proxies.get(one.node, {})
+        workloads.append((one.cluster, one.namespace, one.name, one.address, one.app or "-", _proxy_state(proxy)))
+        rejections += [
+            f"{one.cluster}/{one.namespace}/{one.name}: {said['message']}" for said in proxy.get("rejections", ())
+        ]
+    parts = [
+        render_table(("CLUSTER", "SERVER", "ROLE"), clusters),
+        render_table(("CLUSTER", "NAMESPACE", "WORKLOAD", "ADDRESS", "APP", "PROXY"), workloads),
+    ]
+    if rejections:
+        parts.append("\n".join([paint("bad", "Rejected by Envoy:"), *rejections]))
+    return "\n\n".join(parts)
+
+
+def _proxy_state(proxy: dict[str, Any]) -> str:
+    if not proxy.get("connected"):
+        return "not connected"
+    if proxy.get("rejections"):
+        return "rejects"
+    return "in sync" if proxy["inSync"] else "behind"
+
+
+def wait(
+    directory: option.Directory = None,
+    timeout: Annotated[str, typer.Option("--timeout", help="How long, as in 500ms, 10s, 2m.")] = "10s",
+) -> None:
+    """Wait until every proxy has acknowledged all that was stored before. Exit code 1 names the late ones.
+
+    Examples:
+        kubectl apply -f policy.yaml && meshpass wait
+
+        meshpass wait --timeout 30s
+    """
+    with reported_errors():
+        from pathlib import Path as PathType
+
+        from meshpass.cli.duration import parse_duration
+        from meshpass.localmesh.control import wait_in_sync
+        from meshpass.localmesh.directory import control_socket, state_directory
+
+        seconds = parse_duration(timeout)
+        record = state_directory(directory).running()
+        late = wait_in_sync(control_socket(PathType(record.run_directory)), timeout=seconds)
+        if late:
+            names = {one.node: f"{one.cluster}/{one.namespace}/{one.name}" for one in record.workloads}
+            for node in late:
+                say(f"late: {names.get(node, node)}")
+            raise typer.Exit(1)

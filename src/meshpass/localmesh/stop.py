@@ -1,0 +1,36 @@
+"""Stopping a mesh from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+from meshpass.errors import LocalMeshError
+from meshpass.localmesh.directory import StateDirectory
+
+_GRACE = 10.0
+_LOOK_AGAIN = 0.02
+
+
+def stop_mesh(state: StateDirectory) -> bool:
+    """No mesh runs on this directory any more; True where one did.
+
+    The supervisor gets SIGTERM, after 10 s SIGKILL; its children end with it either way. Its pid is believed only
+    while the lock is held, so no other process that got the same number is hurt.
+    """
+    if not state.is_held():
+        return False
+    record = state.read_record()
+    if record is None:
+        raise LocalMeshError(f"a mesh is just starting on {state.path}", hint="try again in a second")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(record.pid, number)
+        deadline = time.monotonic() + _GRACE
+        while time.monotonic() < deadline:
+            if not state.is_held():
+                return True
+            time.sleep(_LOOK_AGAIN)
+    raise LocalMeshError(f"the supervisor of {state.path} (pid {record.pid}) does not end")
