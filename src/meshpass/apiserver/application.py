@@ -29,8 +29,7 @@ def make_application(documents: Documents, rest: RestApi) -> ASGIApp:
         except Exception:
             # The path is safe to log, the query and headers may not be.
             _log.exception("request failed: %s %s", request.method, scope["path"])
-            failure = internal()
-            response = JSONResponse(failure.status(), failure.code)
+            response = JSONResponse(internal().status(), 500)
         await response(scope, receive, send)
 
     return application

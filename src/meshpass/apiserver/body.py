@@ -1,4 +1,4 @@
-"""Bodies: reading what a client sends, within limits, as JSON or YAML."""
+"""Bodies: reading what a client sends, within limits, as JSON, YAML or Kubernetes' protobuf."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 import yaml
 from starlette.requests import ClientDisconnect, Request
 
+from meshpass.apiserver import protobuf
 from meshpass.apiserver.status import bad_request, too_large, unsupported_media_type
 
 BODY_LIMIT = 3 * 1024 * 1024
@@ -17,7 +18,7 @@ _DEPTH_LIMIT = 128
 """Deeper than any object of ours, shallow enough for every recursive function that will walk the value."""
 _JSON = "application/json"
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
-ACCEPTED = (_JSON, "application/yaml")
+ACCEPTED = (_JSON, "application/yaml", protobuf.MEDIA_TYPE)
 
 
 def media_type(request: Request) -> str:
@@ -45,6 +46,8 @@ def parse_body(body: bytes, media: str) -> Any:
     """The value in a body. Raises StatusError: 400 for text that is none, 415 for another format."""
     if media in _YAML:
         return _parse_yaml(body)
+    if media == protobuf.MEDIA_TYPE:
+        return protobuf.parse_protobuf(body)
     if media != _JSON:
         raise unsupported_media_type(ACCEPTED)
     return parse_json(body)

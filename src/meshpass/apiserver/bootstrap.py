@@ -28,12 +28,13 @@ def bootstrap(storage: Storage, registry: Registry, writer: Writer, definitions:
     for name in _NAMESPACES:
         target = Target(resource=namespaces, namespace=None, name=name)
         if storage.get(target.key) is None:
-            manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            writer.create(Target(resource=namespaces, namespace=None), manifest, _OPTIONS)
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            writer.create(Target(resource=namespaces, namespace=None), namespace, _OPTIONS)
     for definition in definitions:
         manifest = copy.deepcopy(dict(definition))
         target = Target(resource=crds, namespace=None, name=manifest["metadata"]["name"])
         if storage.get(target.key) is None:
             writer.create(Target(resource=crds, namespace=None), manifest, _OPTIONS)
         else:
+            manifest["metadata"].pop("resourceVersion", None)
             writer.update(target, manifest, _OPTIONS)

@@ -88,7 +88,7 @@ def check_shape(resource: Resource, value: Any) -> dict[str, Any]:
 
 
 def check_type(resource: Resource, value: dict[str, Any]) -> None:
-    """apiVersion and kind are the URL's, filled in where a built-in kind leaves them out. Raises StatusError 400."""
+    """ApiVersion and kind are the URL's, filled in where a built-in kind leaves them out. Raises StatusError 400."""
     version, kind = value.get("apiVersion"), value.get("kind")
     if resource.builtin:
         version = version or resource.group_version

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from meshpass.apiserver import protobuf
 from meshpass.apiserver.body import media_type, parse_body, parse_json, read_body
 from meshpass.apiserver.options import (
     FieldValidation,
@@ -88,17 +89,13 @@ class RestApi:
     async def _create(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
         options = parse_write_options(request.query_params, "CreateOptions")
-        body, media = await read_body(request), media_type(request)
-        value = parse_body(body, media)
-        duplicates = _duplicates(body, options.field_validation)
+        value, duplicates = await _object(request, options.field_validation)
         return _written(shown, target, self._writer.create(target, value, options, duplicates), 201)
 
     async def _update(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
         options = parse_write_options(request.query_params, "UpdateOptions")
-        body, media = await read_body(request), media_type(request)
-        value = parse_body(body, media)
-        duplicates = _duplicates(body, options.field_validation)
+        value, duplicates = await _object(request, options.field_validation)
         return _written(shown, target, self._writer.update(target, value, options, duplicates), 200)
 
     async def _patch(self, request: Request, target: Target) -> Response:
@@ -194,8 +191,13 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _duplicates(body: bytes, validation: FieldValidation) -> tuple[str, ...]:
-    return () if validation is FieldValidation.IGNORE else duplicate_fields(body.decode(errors="replace"))
+async def _object(request: Request, validation: FieldValidation) -> tuple[Any, tuple[str, ...]]:
+    """The object in the body, and the strict-decoding messages that only its text can give."""
+    body, media = await read_body(request), media_type(request)
+    value = parse_body(body, media)
+    if validation is FieldValidation.IGNORE or media == protobuf.MEDIA_TYPE:
+        return value, ()
+    return value, duplicate_fields(body.decode(errors="replace"))
 
 
 async def _optional_body(request: Request) -> Any:

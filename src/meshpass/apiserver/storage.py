@@ -261,7 +261,8 @@ class Storage:
             )
             self.reference_changes += bool(metadata.get("ownerReferences"))
             change = Change.ADDED if previous is None else Change.MODIFIED
-            self._append(number, now, change, key, body, None if previous is None else previous.body)
+            before = None if previous is None else previous.body
+            self._append(Revision(number, change, key, body, before), now)
         return Stored(key, number, body)
 
     def remove(self, key: Key) -> Stored:
@@ -277,7 +278,7 @@ class Storage:
             self._db.execute("DELETE FROM object WHERE kind = ? AND namespace = ? AND name = ?", key)
             self._db.execute("DELETE FROM owner WHERE kind = ? AND namespace = ? AND name = ?", key)
             self.reference_changes += 1
-            self._append(number, self._clock(), Change.DELETED, key, body, previous.body)
+            self._append(Revision(number, Change.DELETED, key, body, previous.body), self._clock())
         return Stored(key, number, body)
 
     def compact(self) -> None:
@@ -299,7 +300,8 @@ class Storage:
         self._changed.add(key.kind)
         return self._revision
 
-    def _append(self, number: int, now: float, change: Change, key: Key, body: bytes, previous: bytes | None) -> None:
+    def _append(self, revision: Revision, now: float) -> None:
         self._db.execute(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (number, now, change.value, *key, body, previous)
+            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (revision.number, now, revision.change.value, *revision.key, revision.body, revision.previous),
         )

@@ -81,18 +81,23 @@ def _merge_maps(current: Mapping[str, Any], patch: Mapping[str, Any], path: tupl
             continue
         merged = _merge_value(result.get(name), value, (*path, name), patch.get(_ORDER + name))
         result[name] = merged
-    for name, value in patch.items():
-        if name.startswith(_DELETE_FROM) and isinstance(value, list):
-            field = name.removeprefix(_DELETE_FROM)
-            held = result.get(field)
-            if isinstance(held, list):
-                result[field] = [item for item in held if item not in value]
-        elif name.startswith(_ORDER) and isinstance(value, list):
-            field = name.removeprefix(_ORDER)
-            held = result.get(field)
-            if field not in patch and isinstance(held, list):
-                result[field] = _ordered(held, value, _merge_key((*path, field), held))
+    _rearrange(result, patch, path)
     return result
+
+
+def _rearrange(result: dict[str, Any], patch: Mapping[str, Any], path: tuple[str, ...]) -> None:
+    """The directives that change a list from beside it take effect on ``result``."""
+    for name, value in patch.items():
+        if not name.startswith((_DELETE_FROM, _ORDER)) or not isinstance(value, list):
+            continue
+        field = name.partition("/")[2]
+        held = result.get(field)
+        if not isinstance(held, list):
+            continue
+        if name.startswith(_DELETE_FROM):
+            result[field] = [item for item in held if item not in value]
+        elif field not in patch:
+            result[field] = _ordered(held, value, _merge_key((*path, field), held))
 
 
 def _merge_value(current: Any, patch: Any, path: tuple[str, ...], order: Any) -> Any:

@@ -92,9 +92,8 @@ class Watch:
         end = loop.time() + timeout
         changed = self._hub.join(self._target.kind)
         try:
-            if self._initial:
-                async for chunk in self._initial_events():
-                    yield chunk
+            async for chunk in self._initial_events():
+                yield chunk
             while not self._hub.closed:
                 changed.clear()
                 if self._cursor < self._storage.compacted:
@@ -105,24 +104,18 @@ class Watch:
                     yield chunk
                 if not complete or changed.is_set():
                     continue
-                now = loop.time()
-                if now >= end:
-                    break
-                try:
-                    async with asyncio.timeout(min(end - now, self._bookmark_seconds)):
-                        await changed.wait()
-                except TimeoutError:
-                    self._cursor = max(self._cursor, self._storage.revision)
-                    if self._options.bookmarks and loop.time() < end:
-                        yield self._bookmark()
-            if self._options.bookmarks and not self._hub.closed:
-                yield self._bookmark()
+                if await _is_set_by(changed, min(end, loop.time() + self._bookmark_seconds)):
+                    continue
+                if self._options.bookmarks:
+                    yield self._bookmark()
+                if loop.time() >= end:
+                    return
         finally:
             self._hub.leave(self._target.kind, changed)
 
     async def _initial_events(self) -> AsyncIterator[bytes]:
         at, after = self._cursor, ("", "")
-        while True:
+        while self._initial:
             if at < self._storage.compacted:
                 return  # the caller's next look at the cursor says so to the client
             page: list[Stored] = []
@@ -183,3 +176,13 @@ class Watch:
 
     def _error(self, failure: StatusError) -> bytes:
         return b'{"type":"ERROR","object":' + msgspec.json.encode(failure.status()) + b"}\n"
+
+
+async def _is_set_by(event: asyncio.Event, when: float) -> bool:
+    """True as soon as the event is set, False at that time of the loop."""
+    try:
+        async with asyncio.timeout_at(when):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

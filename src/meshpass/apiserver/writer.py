@@ -42,8 +42,8 @@ from meshpass.apiserver.status import (
 )
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.target import Target
-from meshpass.apiserver.validation import Cause, validate, validate_update
 from meshpass.apiserver.unknownfields import unknown_fields
+from meshpass.apiserver.validation import Cause, validate, validate_update
 
 FOREGROUND_FINALIZER = "foregroundDeletion"
 
@@ -160,7 +160,7 @@ class Writer:
             value["metadata"]["generation"] = held["metadata"].get("generation", 0) + 1
         if value == held:
             return Written(current.body, warnings)  # nothing changes, so there is no new revision
-        if "deletionTimestamp" in value["metadata"] and not self._is_held(resource, target.key, value):
+        if "deletionTimestamp" in value["metadata"] and not self._is_held(target.key, value):
             return Written(self._finish(resource, target.key, value, options), warnings)
         return Written(self._store(resource, target.key, value, options), warnings)
 
@@ -202,7 +202,7 @@ class Writer:
         """A marked object is gone when nothing holds it any more."""
         resource = self._registry.of_kind(stored.key.kind)
         value = stored.decode()
-        if resource is not None and not self._is_held(resource, stored.key, value):
+        if resource is not None and not self._is_held(stored.key, value):
             self._finish(resource, stored.key, value, WriteOptions())
 
     def release(self, stored: Stored, finalizer: str) -> None:
@@ -213,7 +213,7 @@ class Writer:
         value = stored.decode()
         left = [item for item in value["metadata"].get("finalizers", ()) if item != finalizer]
         _set_or_drop(value["metadata"], "finalizers", left)
-        if self._is_held(resource, stored.key, value):
+        if self._is_held(stored.key, value):
             self._store(resource, stored.key, value, WriteOptions())
         else:
             self._finish(resource, stored.key, value, WriteOptions())
@@ -229,19 +229,7 @@ class Writer:
         value = current.decode()
         metadata = value["metadata"]
         name = metadata["name"]
-        if options.uid and options.uid != metadata["uid"]:
-            raise conflict(
-                resource,
-                name,
-                f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}",
-            )
-        if options.resource_version and options.resource_version != metadata["resourceVersion"]:
-            raise conflict(
-                resource,
-                name,
-                f"Precondition failed: ResourceVersion in precondition: {options.resource_version},"
-                f" ResourceVersion in object meta: {metadata['resourceVersion']}",
-            )
+        _check_preconditions(resource, metadata, options)
         forbid_deletion(resource, name)
         dependents = self._storage.dependents(metadata["uid"])
         if options.propagation == "Orphan" and not options.dry_run:
@@ -256,7 +244,7 @@ class Writer:
         _set_or_drop(metadata, "finalizers", finalizers)
         write = WriteOptions(dry_run=options.dry_run)
         marked = "deletionTimestamp" in metadata
-        if not self._is_held(resource, current.key, value):
+        if not self._is_held(current.key, value):
             self._finish(resource, current.key, value, write)
             return value, True
         if not marked:
@@ -272,7 +260,7 @@ class Writer:
 
     # ── shared ───────────────────────────────────────────────────────────────────────────────
 
-    def _is_held(self, resource: Resource, key: Key, value: Mapping[str, Any]) -> bool:
+    def _is_held(self, key: Key, value: Mapping[str, Any]) -> bool:
         """True while finalizers, or a namespace's contents, keep a deleted object."""
         if value["metadata"].get("finalizers"):
             return True
@@ -314,6 +302,16 @@ class Writer:
     def _refuse(resource: Resource, name: str, causes: Sequence[Cause]) -> None:
         if causes:
             raise invalid(resource.group, resource.kind, name, causes)
+
+
+def _check_preconditions(resource: Resource, metadata: Mapping[str, Any], options: DeleteOptions) -> None:
+    for label, name, wanted in (
+        ("UID", "uid", options.uid),
+        ("ResourceVersion", "resourceVersion", options.resource_version),
+    ):
+        if wanted and wanted != metadata[name]:
+            why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {metadata[name]}"
+            raise conflict(resource, metadata["name"], why)
 
 
 def _desired(resource: Resource, value: Mapping[str, Any]) -> dict[str, Any]:
