@@ -1,0 +1,107 @@
+"""Composition root of the control plane: frozen settings in, one TaskGroup out. Read this first.
+
+API servers ─► Informer ─► ObjectStore ─► Reconciler ─► SnapshotCache ─► AdsServer ─► Envoys
+▲                                       │  ▲                           │
+└──── StatusWriter, EventRecorder ◄─────┘  └────── acknowledged ◄──────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from meshpass.api.core import EndpointSlice, Namespace, Pod, Service
+from meshpass.api.kind import Kind
+from meshpass.api.kinds import KINDS, kind_of_type
+from meshpass.api.metadata import ApiObject
+from meshpass.control import ControlApi, listen_privately
+from meshpass.envoy.snapshot import Snapshot
+from meshpass.envoy.transition import plan_transition
+from meshpass.httpserver import HttpServer
+from meshpass.kube.client import KubeClient
+from meshpass.kube.event import EventRecorder
+from meshpass.kube.informer import Informer
+from meshpass.kube.status import StatusWriter
+from meshpass.kube.store import ObjectStore
+from meshpass.memo import Memo
+from meshpass.reconciler import Outputs, Reconciler
+from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.server import AdsServer
+
+CORE_TYPES: tuple[type[ApiObject], ...] = (Namespace, Service, EndpointSlice, Pod)
+
+WATCHED: tuple[Kind, ...] = (*(kind_of_type(kind) for kind in CORE_TYPES), *KINDS)
+"""What is read from every API server: our kinds, and of Kubernetes' own only what translation looks at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlaneSettings:
+    """Where the control plane reads from and listens."""
+
+    kubeconfig: Path
+    contexts: tuple[tuple[str, str], ...]
+    """(cluster, context of the kubeconfig) for every cluster."""
+    management_cluster: str
+    ads_socket: Path
+    control_socket: Path
+
+
+@asynccontextmanager
+async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[None]:
+    """Inside, both sockets accept connections and the objects of all clusters are followed."""
+    async with AsyncExitStack() as stack:
+        clients = {
+            cluster: await stack.enter_async_context(
+                KubeClient.from_kubeconfig(settings.kubeconfig, context, cluster=cluster)
+            )
+            for cluster, context in settings.contexts
+        }
+        store, cache, memo = ObjectStore(), SnapshotCache(), Memo()
+        statuses, events = StatusWriter(clients, store), EventRecorder(clients, store)
+        reconciler = Reconciler(
+            store,
+            Outputs(cache=cache, statuses=statuses, events=events),
+            management_cluster=settings.management_cluster,
+            memo=memo,
+        )
+
+        def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
+            return plan_transition(current, target, memo)
+
+        control = ControlApi(
+            clients=clients.values(), store=store, reconciler=reconciler, cache=cache, statuses=statuses
+        )
+        await stack.enter_async_context(AdsServer(cache, plan, listen=settings.ads_socket))
+        informers = _make_informers(clients.values(), store)
+        endless = [one.run() for one in (*informers, statuses, events, reconciler)]
+        tasks = await stack.enter_async_context(_running(endless))
+        server = HttpServer(control.application)
+        serving = await server.start(listen_privately(settings.control_socket), tasks)
+        try:
+            yield
+        finally:
+            await server.stop(serving)
+
+
+def _make_informers(clients: Iterable[KubeClient], store: ObjectStore) -> list[Informer]:
+    informers: list[Informer] = []
+    for client in clients:
+        store.expect(client.cluster, WATCHED)
+        informers.extend(Informer(client, kind, store) for kind in WATCHED)
+    return informers
+
+
+@asynccontextmanager
+async def _running(endless: Iterable[Coroutine[Any, Any, NoReturn]]) -> AsyncIterator[asyncio.TaskGroup]:
+    """Inside, the endless tasks run; one that fails ends the rest. They are cancelled at the end."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one) for one in endless]
+        try:
+            yield tasks
+        finally:
+            for task in running:
+                task.cancel()

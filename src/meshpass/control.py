@@ -1,0 +1,126 @@
+"""Control: what the control plane says of itself, over HTTP on a unix socket that only its user can open."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from meshpass.errors import ApiError, LocalMeshError
+from meshpass.kube.client import KubeClient
+from meshpass.kube.observed import wait_observed
+from meshpass.kube.status import StatusWriter
+from meshpass.kube.store import ObjectStore
+from meshpass.reconciler import Reconciler
+from meshpass.xds.cache import SnapshotCache
+
+DEFAULT_TIMEOUT_SECONDS = 10.0
+MAX_TIMEOUT_SECONDS = 600.0
+
+
+class ControlApi:
+    """``GET /v1/status``, ``POST /v1/wait?timeout=SECONDS``."""
+
+    def __init__(
+        self,
+        *,
+        clients: Iterable[KubeClient],
+        store: ObjectStore,
+        reconciler: Reconciler,
+        cache: SnapshotCache,
+        statuses: StatusWriter,
+    ) -> None:
+        self._clients = tuple(clients)
+        self._store = store
+        self._reconciler = reconciler
+        self._cache = cache
+        self._statuses = statuses
+        self.application = Starlette(
+            routes=[
+                Route("/v1/status", self._status, methods=["GET"]),
+                Route("/v1/wait", self._wait, methods=["POST"]),
+            ]
+        )
+
+    async def _status(self, _request: Request) -> Response:
+        unsynced = {source.cluster for source in self._store.unsynced}
+        return JSONResponse(
+            {
+                "synced": self._store.synced,
+                "revision": self._reconciler.translated,
+                "clusters": [
+                    {"name": client.cluster, "synced": client.cluster not in unsynced} for client in self._clients
+                ],
+                "proxies": [self._proxy(node) for node in self._reconciler.nodes],
+            }
+        )
+
+    def _proxy(self, node: str) -> dict[str, object]:
+        state = self._cache.state(node)
+        return {
+            "node": node,
+            "connected": state.streams > 0,
+            "inSync": state.in_sync,
+            "rejections": [
+                {
+                    "typeUrl": rejection.type_url,
+                    "resources": list(rejection.names),
+                    "message": rejection.message,
+                    "objects": sorted(str(source) for source in rejection.sources),
+                }
+                for rejection in state.rejections
+            ],
+        }
+
+    async def _wait(self, request: Request) -> Response:
+        """Answers once every proxy has acknowledged what was made from all that was stored before the request."""
+        try:
+            seconds = float(request.query_params.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+        except ValueError:
+            return JSONResponse({"message": "timeout is no number of seconds"}, status_code=400)
+        try:
+            async with asyncio.timeout(min(max(seconds, 0.0), MAX_TIMEOUT_SECONDS)):
+                await self._store.wait_synced()
+                await self._reconciler.wait_translated(await wait_observed(self._clients, self._store))
+                await self._wait_in_sync()
+                self._reconciler.write_statuses()
+                await self._statuses.wait_idle()
+        except TimeoutError:
+            return JSONResponse({"late": list(self._late())}, status_code=504)
+        except ApiError as error:
+            return JSONResponse({"message": str(error)}, status_code=502)
+        return JSONResponse({"late": []})
+
+    async def _wait_in_sync(self) -> None:
+        while self._reconciler.late():
+            await self._cache.wait_changed(self._cache.revision)
+
+    def _late(self) -> tuple[str, ...]:
+        """What has not been heard of in time: proxies; else what is between them and the objects."""
+        if not self._store.synced:
+            return tuple(f"API server of {source.cluster}: {source.kind}" for source in self._store.unsynced)
+        return self._reconciler.late() or ("control plane",)
+
+
+def listen_privately(path: Path) -> socket.socket:
+    """A unix socket of mode 0600 at ``path``; a stale one is replaced. Raises LocalMeshError if it cannot be made."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen(64)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise LocalMeshError(f"cannot listen on {path}: {error}") from error
+    finally:
+        os.umask(previous)
+    return listener

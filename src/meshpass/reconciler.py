@@ -1,0 +1,174 @@
+"""Reconciler: the only loop. Objects change → translate → build → publish; proxies acknowledge → write statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from meshpass.api.objectset import ObjectKey
+from meshpass.envoy.build import build_snapshot
+from meshpass.ir import ObjectRef, Proxy
+from meshpass.kube.event import EventRecorder
+from meshpass.kube.status import StatusWriter
+from meshpass.kube.store import ObjectStore
+from meshpass.memo import Memo
+from meshpass.translate import Report, translate
+from meshpass.translate.report import ObjectReport
+from meshpass.translate.status import Programming, build_status
+from meshpass.xds.cache import SnapshotCache
+
+logger = logging.getLogger(__name__)
+
+STATUS_INTERVAL_SECONDS = 0.05
+"""Statuses are worked out at most this often: most proxies acknowledge within it, so that one write says it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where the reconciler writes to."""
+
+    cache: SnapshotCache
+    statuses: StatusWriter
+    events: EventRecorder
+
+
+class Reconciler:
+    """Level-triggered: whatever happened in between, it works from the objects as they are now.
+
+    Nothing is published before every API server has been listed once: half of the objects could open a route.
+    """
+
+    def __init__(self, store: ObjectStore, outputs: Outputs, *, management_cluster: str, memo: Memo) -> None:
+        self._store = store
+        self._cache = outputs.cache
+        self._statuses = outputs.statuses
+        self._events = outputs.events
+        self._management_cluster = management_cluster
+        self._memo = memo
+        self._report = Report(objects={})
+        self._translated = -1
+        self._published: dict[str, tuple[Proxy, int]] = {}
+        self._changed_at: dict[ObjectKey, int] = {}
+        self._acknowledged: dict[str, int] = {}
+        self._recorded: set[tuple[ObjectRef, str]] = set()
+        self._published_one = asyncio.Event()
+        self._statuses_due = asyncio.Event()
+
+    @property
+    def translated(self) -> int:
+        """The revision of the store that was last published; -1 before the first."""
+        return self._translated
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Every proxy that there has to be."""
+        return tuple(self._published)
+
+    def late(self) -> tuple[str, ...]:
+        """The proxies that have not acknowledged what was published last."""
+        return tuple(node for node in self._published if not self._cache.state(node).in_sync)
+
+    async def run(self) -> NoReturn:
+        """Reconcile until cancelled."""
+        await self._store.wait_synced()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_objects())
+            tasks.create_task(self._follow_acknowledgements())
+            tasks.create_task(self._follow_statuses())
+        raise AssertionError("the loops never return")
+
+    async def wait_translated(self, revision: int) -> None:
+        """Returns once the objects of this revision of the store, or newer, have been published."""
+        while self._translated < revision:
+            await self._published_one.wait()
+
+    async def _follow_objects(self) -> NoReturn:
+        while True:
+            self.reconcile()
+            await self._store.wait_changed(self._translated)
+
+    async def _follow_acknowledgements(self) -> NoReturn:
+        seen = -1
+        while True:
+            seen = await self._cache.wait_changed(seen)
+            self._statuses_due.set()
+
+    async def _follow_statuses(self) -> NoReturn:
+        while True:
+            await self._statuses_due.wait()
+            await asyncio.sleep(STATUS_INTERVAL_SECONDS)
+            self._statuses_due.clear()
+            self.write_statuses()
+
+    def reconcile(self) -> None:
+        """Translate the objects as they are now and publish what changed."""
+        started = time.perf_counter()
+        revision = self._store.revision
+        translation = translate(self._store.objects, self._management_cluster, self._memo)
+        for key, report in translation.report.objects.items():
+            if report != self._report.objects.get(key):
+                self._changed_at[key] = revision
+        self._changed_at = {key: self._changed_at[key] for key in translation.report.objects}
+        self._report = translation.report
+        changed = self._publish(translation.proxies, revision)
+        self._translated = revision
+        self._statuses_due.set()
+        self._published_one.set()
+        self._published_one = asyncio.Event()
+        if changed:
+            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            logger.info(
+                "snapshots published", extra={"revision": revision, "nodes": changed, "milliseconds": milliseconds}
+            )
+
+    def _publish(self, proxies: Mapping[str, Proxy], revision: int) -> int:
+        changed = 0
+        for node, proxy in proxies.items():
+            known = self._published.get(node)
+            if known is None or known[0] is not proxy:
+                self._published[node] = (proxy, revision)
+                self._cache.set(build_snapshot(proxy, self._memo))
+                changed += 1
+        for node in [node for node in self._published if node not in proxies]:
+            del self._published[node]
+            self._acknowledged.pop(node, None)
+            self._cache.remove(node)
+        return changed
+
+    def write_statuses(self) -> None:
+        """Work out every status from the last report and what the proxies have acknowledged, and have it written."""
+        rejections: dict[ObjectRef, list[str]] = {}
+        for node in self._published:
+            state = self._cache.state(node)
+            if state.in_sync:
+                self._acknowledged[node] = self._translated
+            for rejection in state.rejections:
+                for source in rejection.sources:
+                    rejections.setdefault(source, []).append(f"{node} refuses it: {rejection.message}")
+        self._record_rejections(rejections)
+        self._statuses.submit(
+            {key: self._status(key, report, rejections) for key, report in self._report.objects.items()}
+        )
+
+    def _status(
+        self, key: ObjectKey, report: ObjectReport, rejections: Mapping[ObjectRef, list[str]]
+    ) -> dict[str, Any]:
+        since = self._changed_at[key]
+        waiting = tuple(sorted(node for node in report.nodes if self._acknowledged.get(node, -1) < since))
+        refused = tuple(rejections.get(ObjectRef(*key), ()))
+        return self._memo(_build_status, report, waiting, refused)
+
+    def _record_rejections(self, rejections: Mapping[ObjectRef, list[str]]) -> None:
+        """Each rejection becomes one Event on each object that is to blame, when it begins."""
+        current = {(source, message) for source, messages in rejections.items() for message in messages}
+        for source, message in sorted(current - self._recorded):
+            self._events.record(ObjectKey(*source), reason="Rejected", message=message)
+        self._recorded = current
+
+
+def _build_status(report: ObjectReport, waiting: tuple[str, ...], rejections: tuple[str, ...]) -> dict[str, Any]:
+    return build_status(report, Programming(waiting=waiting, rejections=rejections))
