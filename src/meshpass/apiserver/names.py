@@ -120,13 +120,3 @@ def _length_faults(value: str, limit: int) -> tuple[str, ...]:
 def _regex_fault(text: str, pattern: str, *examples: str) -> str:
     shown = " or ".join(f"'{example}', " for example in examples)
     return f"{text} (e.g. {shown}regex used for validation is '{pattern}')"
-
-
-def label_key_problem(value: str) -> str:
-    """What is wrong with a label's key as one text, empty where nothing is."""
-    return "; ".join(qualified_name_faults(value))
-
-
-def label_value_problem(value: str) -> str:
-    """What is wrong with a label's value as one text, empty where nothing is."""
-    return "; ".join(label_value_faults(value))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from meshpass.apiserver.cause import Cause, forbidden, invalid, not_supported, required
+from meshpass.apiserver.cause import Cause, forbidden, invalid, not_supported, required, type_invalid
 from meshpass.apiserver.schemavalidation import STRICT, compile_pattern, json_type, validate_schema
 
 _TYPES: Final = ("array", "boolean", "integer", "number", "object", "string")
@@ -39,6 +39,48 @@ _EMPTY_IN_JUNCTORS: Final[Mapping[str, str]] = {
     "x-kubernetes-map-type": "must be undefined to be structural",
     "x-kubernetes-validations": "must be empty to be structural",
 }
+
+_BOOLEAN: Final = {"type": "boolean"}
+_COUNT: Final = {"type": "integer", "format": "int64", "minimum": 0}
+_NUMBER: Final = {"type": "number"}
+_OBJECT: Final = {"type": "object"}
+_TEXT: Final = {"type": "string"}
+_TEXTS: Final = {"type": "array", "items": _TEXT}
+_SCHEMAS: Final = {"type": "array", "items": _OBJECT}
+_KEYWORDS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "allOf": _SCHEMAS,
+    "anyOf": _SCHEMAS,
+    "description": _TEXT,
+    "enum": {"type": "array"},
+    "exclusiveMaximum": _BOOLEAN,
+    "exclusiveMinimum": _BOOLEAN,
+    "format": _TEXT,
+    "maxItems": _COUNT,
+    "maxLength": _COUNT,
+    "maxProperties": _COUNT,
+    "maximum": _NUMBER,
+    "minItems": _COUNT,
+    "minLength": _COUNT,
+    "minProperties": _COUNT,
+    "minimum": _NUMBER,
+    "multipleOf": _NUMBER,
+    "not": _OBJECT,
+    "nullable": _BOOLEAN,
+    "oneOf": _SCHEMAS,
+    "pattern": _TEXT,
+    "properties": {"type": "object", "additionalProperties": _OBJECT},
+    "required": _TEXTS,
+    "title": _TEXT,
+    "type": _TEXT,
+    "uniqueItems": _BOOLEAN,
+    "x-kubernetes-embedded-resource": _BOOLEAN,
+    "x-kubernetes-int-or-string": _BOOLEAN,
+    "x-kubernetes-list-map-keys": _TEXTS,
+    "x-kubernetes-list-type": _TEXT,
+    "x-kubernetes-map-type": _TEXT,
+    "x-kubernetes-preserve-unknown-fields": _BOOLEAN,
+}
+"""The words of the schema language that this server reads, and what their values must be."""
 
 
 def validate_structure(schema: Mapping[str, Any], field: str, *, status_subresource: bool) -> tuple[Cause, ...]:
@@ -74,9 +116,28 @@ def _root_causes(schema: Mapping[str, Any], field: str, status_subresource: bool
 
 
 def _node_causes(schema: Any, field: str, type_text: str) -> Iterator[Cause]:
+    faults = tuple(_keyword_causes(schema, field)) or tuple(_specified_causes(schema, field, type_text))
+    yield from faults
+    if not faults and "default" in schema:
+        yield from validate_schema(schema, schema["default"], f"{field}.default", STRICT)
+
+
+def _keyword_causes(schema: Any, field: str) -> Iterator[Cause]:
+    """Words of the schema language with values of a wrong JSON type; a schema that has none is safe to read."""
     if not isinstance(schema, Mapping):
-        yield invalid(field, schema, "must be a schema")
+        yield _wrong_type(schema, field, "object")
         return
+    for keyword, expected in _KEYWORDS.items():
+        if keyword in schema:
+            yield from validate_schema(expected, schema[keyword], f"{field}.{keyword}", STRICT)
+
+
+def _wrong_type(value: Any, field: str, expected: str) -> Cause:
+    actual = json_type(value)
+    return type_invalid(field, actual, f'{field} in body must be of type {expected}: "{actual}"')
+
+
+def _specified_causes(schema: Mapping[str, Any], field: str, type_text: str) -> Iterator[Cause]:
     yield from _type_causes(schema, field, type_text)
     yield from (forbidden(f"{field}.{key}", f"{key} is not supported") for key in _UNSUPPORTED if key in schema)
     if schema.get("uniqueItems"):
@@ -93,6 +154,8 @@ def _node_causes(schema: Any, field: str, type_text: str) -> Iterator[Cause]:
     for key, child in _map(schema.get("properties")).items():
         yield from _node_causes(child, f"{field}.properties[{key}]", "must not be empty for specified object fields")
     others = schema.get("additionalProperties")
+    if others is not None and not isinstance(others, bool | Mapping):
+        yield _wrong_type(others, f"{field}.additionalProperties", "object,boolean")
     if others is not None and schema.get("properties") and others is not True:
         yield forbidden(f"{field}.additionalProperties", "additionalProperties and properties are mutual exclusive")
     if isinstance(others, Mapping):
@@ -100,8 +163,6 @@ def _node_causes(schema: Any, field: str, type_text: str) -> Iterator[Cause]:
         yield from _node_causes(others, place, "must not be empty for specified object fields")
     yield from _extension_causes(schema, field)
     yield from _value_causes(schema, schema, field)
-    if "default" in schema:
-        yield from validate_schema(schema, schema["default"], f"{field}.default", STRICT)
 
 
 def _type_causes(schema: Mapping[str, Any], field: str, type_text: str) -> Iterator[Cause]:
@@ -169,8 +230,8 @@ def _value_causes(schema: Mapping[str, Any], outer: Mapping[str, Any], field: st
 
 
 def _nested_causes(schema: Any, outer: Mapping[str, Any], field: str) -> Iterator[Cause]:
-    if not isinstance(schema, Mapping):
-        yield invalid(field, schema, "must be a schema")
+    if faults := tuple(_keyword_causes(schema, field)):
+        yield from faults
         return
     yield from (forbidden(f"{field}.{key}", text) for key, text in _EMPTY_IN_JUNCTORS.items() if schema.get(key))
     yield from _value_causes(schema, outer, field)

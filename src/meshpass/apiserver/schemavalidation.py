@@ -101,7 +101,10 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         elif part == "]":
             in_class = False
         python.append(r"\Z" if part == r"\z" or (part == "$" and not in_class) else part)
-    return re.compile("".join(python))
+    try:
+        return re.compile("".join(python))
+    except (OverflowError, RecursionError) as error:
+        raise re.error(str(error)) from error
 
 
 def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
