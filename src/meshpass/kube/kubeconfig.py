@@ -37,7 +37,8 @@ def write_kubeconfig(path: Path, clusters: Sequence[ClusterAccess], current: str
             }
             for cluster in clusters
         ],
-        "users": [{"name": cluster.name, "user": {"token": cluster.token}} for cluster in clusters],
+        # A plain str: YAML's safe dumper knows no subclasses, and tokens usually are redacted ones.
+        "users": [{"name": cluster.name, "user": {"token": str(cluster.token)}} for cluster in clusters],
         "contexts": [
             {"name": cluster.name, "context": {"cluster": cluster.name, "user": cluster.name}} for cluster in clusters
         ],

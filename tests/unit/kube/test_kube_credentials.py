@@ -10,6 +10,7 @@ import yaml
 
 from meshpass.errors import ApiError, MeshpassError
 from meshpass.identity.certificate import ensure_server_certificate
+from meshpass.identity.token import Redacted
 from meshpass.kube.client import KubeClient
 from meshpass.kube.credentials import KubeconfigAuth, connect, read_access
 from meshpass.kube.kubeconfig import ClusterAccess, write_kubeconfig
@@ -166,7 +167,7 @@ def test_kubeconfig_written_is_private_and_reads_back(tmp_path):
     certificate = ensure_server_certificate(tmp_path / "tls", name="a", hosts=["127.0.0.1"])
     pem = certificate.ca.read_bytes()
     clusters = [
-        ClusterAccess(name=name, server=f"https://127.0.0.1:{port}", ca_pem=pem, token=f"token-{name}")
+        ClusterAccess(name=name, server=f"https://127.0.0.1:{port}", ca_pem=pem, token=Redacted(f"token-{name}"))
         for name, port in (("mgmt", 1), ("cluster1", 2))
     ]
     path = tmp_path / "kubeconfig"
