@@ -236,7 +236,7 @@ def render_objects(table: Any, *, wide: bool, namespaces: bool) -> str | None:
 
 
 def _cell(value: Any) -> str:
-    return "<none>" if value is None or value == "" else str(value)
+    return "" if value is None else str(value)
 
 
 def _print_objects(items: tuple[Any, ...], output: ObjectFormat, kind: ResourceKind, *, single: bool) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 CONTROL_PLANE = "meshpass"
 """The bootstrap's name of the cluster that leads to the control plane."""
 
+_CONNECTION_LIMIT = (
+    "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+)
 _HTTP_OPTIONS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -52,13 +55,23 @@ def build_bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
                 }
             }
         },
+        # The sidecars of one machine share its file descriptors: one of them shall not take them all.
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": _CONNECTION_LIMIT,
+                        "max_active_downstream_connections": 20000,
+                    },
+                }
+            ]
+        },
         "layered_runtime": {
             "layers": [
                 {
                     "name": "meshpass",
                     "static_layer": {
-                        # An Envoy of a local mesh is not the edge; the limit is there so that it has one.
-                        "overload": {"global_downstream_max_connections": 50000},
                         # A larger program of a user's regular expression is refused as a NACK, not run.
                         "re2": {"max_program_size": {"error_level": 1000}},
                     },

@@ -54,7 +54,7 @@ async def run_api_servers(
             record = ClusterRecord(name=cluster.name, management=cluster.management, port=server.port)
             records.append(record)
             ca_pem = certificate.ca.read_bytes()
-            access.append(ClusterAccess(name=cluster.name, server=record.server, ca_pem=ca_pem, token=token))
+            access.append(ClusterAccess(name=cluster.name, server=record.server, ca_pem=ca_pem, token=str(token)))
         write_kubeconfig(state.kubeconfig, clusters=access, current=mesh.management.name)
         yield tuple(records)
 

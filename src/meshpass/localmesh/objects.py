@@ -94,8 +94,9 @@ def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> I
             yield _endpoint_slice(workload, placement)
 
 
-def pod_status(placement: Placement) -> Raw:
+def pod_status(workload: Workload, placement: Placement) -> Raw:
     """The status of a Pod that runs: its address, and that it is ready."""
+    container = {"name": workload.name, "ready": True, "started": True, "restartCount": 0, "imageID": ""}
     return {
         "status": {
             "phase": "Running",
@@ -103,6 +104,7 @@ def pod_status(placement: Placement) -> Raw:
             "podIPs": [{"ip": placement.address}],
             "hostIP": "127.0.0.1",
             "conditions": [{"type": kind, "status": "True"} for kind in ("Initialized", "ContainersReady", "Ready")],
+            "containerStatuses": [container | {"image": _image(workload)}],
         }
     }
 
@@ -133,8 +135,7 @@ def _pod(workload: Workload, placement: Placement) -> Raw:
         annotations[APP_ADDRESSES_ANNOTATION] = msgspec.json.encode(addresses).decode()
     metadata = _metadata(workload.name, workload, dict(workload.pod_labels))
     ports = [{"containerPort": port} for port in (workload.service.targets if workload.service else ())]
-    # Pods need a container with an image; there is none here, and the name says so.
-    container = {"name": workload.name, "image": f"meshpass.invalid/local-process/{workload.name}", "ports": ports}
+    container = {"name": workload.name, "image": _image(workload), "ports": ports}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -145,6 +146,11 @@ def _pod(workload: Workload, placement: Placement) -> Raw:
             "containers": [container],
         },
     }
+
+
+def _image(workload: Workload) -> str:
+    # A Pod needs an image. Here there is none, and the name says so.
+    return f"meshpass.invalid/local-process/{workload.name}"
 
 
 def _endpoint_slice(workload: Workload, placement: Placement) -> Raw:

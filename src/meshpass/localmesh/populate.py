@@ -64,7 +64,7 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
         await apply_raw(client, raw)
     for workload in mesh.workloads:
         if workload.cluster == cluster:
-            status = pod_status(placements[workload.key])
+            status = pod_status(workload, placements[workload.key])
             await client.patch_raw(
                 _POD, workload.namespace, workload.name, status, content_type=PatchType.MERGE, subresource="status"
             )

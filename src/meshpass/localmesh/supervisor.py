@@ -71,6 +71,9 @@ async def run_local_mesh(settings: SupervisorSettings, announce: Announce) -> As
             envoys = EnvoySettings(binary=envoy, state=state, run_directory=run_directory)
             async with _run_everything(settings, envoys, placements, previous, announce) as record:
                 yield record
+        except BaseExceptionGroup as failures:
+            # Every TaskGroup on the way wraps what failed inside it; people want to read the failure.
+            raise _first(failures) from None
         finally:
             block.claim.close()
             shutil.rmtree(run_directory, ignore_errors=True)
@@ -107,17 +110,17 @@ async def _run_everything(
 
 @asynccontextmanager
 async def _children(specs: tuple[ProcessSpec, ...], announce: Announce) -> AsyncIterator[None]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ChildProcess(spec, announce=announce).run()) for spec in specs]
-            try:
-                yield
-            finally:
-                for task in tasks:
-                    task.cancel()
-    except BaseExceptionGroup as failures:
-        # What failed inside is for people to read; the group around it says nothing more.
-        raise failures.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ChildProcess(spec, announce=announce).run()) for spec in specs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+def _first(failure: BaseException) -> BaseException:
+    return _first(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
 
 
 def _control_plane_settings(mesh: LocalMesh, state: StateDirectory, run_directory: Path) -> ControlPlaneSettings:
