@@ -26,7 +26,7 @@ def make_application(documents: Documents, rest: RestApi) -> ASGIApp:
             response = await _answer(documents, rest, request)
         except StatusError as failure:
             response = JSONResponse(failure.status(), failure.code, failure.headers)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one request's bug must not be another's outage
             # The path is safe to log, the query and headers may not be.
             _log.exception("request failed: %s %s", request.method, scope["path"])
             response = JSONResponse(internal().status(), 500)
@@ -46,15 +46,17 @@ async def _answer(documents: Documents, rest: RestApi, request: Request) -> Resp
             return await rest.answer(request, group, version, parts[3:])
     if request.method not in {"GET", "HEAD"}:
         raise method_not_allowed(("GET",))
+    return _document(documents, request, parts)
+
+
+def _document(documents: Documents, request: Request, parts: tuple[str, ...]) -> Response:
     match parts:
         case ("",):
             return documents.root(request)
         case ("version",):
             return documents.version(request)
-        case ("api",):
-            return documents.groups(request, core=True)
-        case ("apis",):
-            return documents.groups(request, core=False)
+        case ("api" | "apis",):
+            return documents.groups(request, core=parts == ("api",))
         case ("api", version):
             return documents.resources(request, "", version)
         case ("apis", group):

@@ -23,6 +23,7 @@ class BearerToken:
         self._digest = _digest(token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The request reaches the application, or is answered 401."""
         if scope["type"] != "http":
             return
         if scope["path"] in ANONYMOUS_PATHS or self._admits(Headers(scope=scope).getlist("authorization")):

@@ -70,6 +70,11 @@ def check_shape(resource: Resource, value: Any) -> dict[str, Any]:
                 f"json: cannot unmarshal {_json_type(held)} into Go struct field ObjectMeta.metadata.{name}"
                 f" of type {_GO_TYPES[wanted]}",
             )
+    _check_members(resource, metadata)
+    return value
+
+
+def _check_members(resource: Resource, metadata: Mapping[str, Any]) -> None:
     for name in ("labels", "annotations"):
         for held in metadata.get(name, {}).values():
             if not isinstance(held, str):
@@ -84,7 +89,6 @@ def check_shape(resource: Resource, value: Any) -> dict[str, Any]:
     for item in metadata.get("ownerReferences", ()):
         if not isinstance(item, dict):
             raise _cannot_decode(resource, "json: cannot unmarshal into Go struct field ObjectMeta.ownerReferences")
-    return value
 
 
 def check_type(resource: Resource, value: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from meshpass.apiserver.resource import Resource
 from meshpass.apiserver.selector import Selector, parse_selector
 from meshpass.apiserver.status import bad_request, invalid
 
+_MATCH = "resourceVersionMatch"
+
 
 class FieldValidation(Enum):
     """What happens to fields that the schema does not know."""
@@ -157,29 +159,31 @@ def _match(text: str) -> Match:
 
 
 def _contradiction(options: ListOptions) -> Cause | None:
-    match_name = "resourceVersionMatch"
-    if options.watch:
-        if options.send_initial_events is None:
-            if options.match is not Match.UNSET:
-                return cause.forbidden(
-                    match_name, f"{match_name} is forbidden for watch unless sendInitialEvents is provided"
-                )
+    """The first rule of ``ValidateListOptions`` (k8s.io/apimachinery) that the options break."""
+    return _watch_contradiction(options) if options.watch else _list_contradiction(options)
+
+
+def _watch_contradiction(options: ListOptions) -> Cause | None:
+    if options.send_initial_events is None:
+        if options.match is Match.UNSET:
             return None
-        if options.match is not Match.NOT_OLDER_THAN:
-            return cause.forbidden(match_name, f"sendInitialEvents requires setting {match_name} to NotOlderThan")
-        if not options.bookmarks and options.send_initial_events:
-            return cause.forbidden(
-                "allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks to true"
-            )
-        return None
+        return cause.forbidden(_MATCH, f"{_MATCH} is forbidden for watch unless sendInitialEvents is provided")
+    if options.match is not Match.NOT_OLDER_THAN:
+        return cause.forbidden(_MATCH, f"sendInitialEvents requires setting {_MATCH} to NotOlderThan")
+    if not options.bookmarks and options.send_initial_events:
+        return cause.forbidden("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks to true")
+    return None
+
+
+def _list_contradiction(options: ListOptions) -> Cause | None:
     if options.send_initial_events is not None:
         return cause.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if options.match is Match.UNSET:
         return None
     if options.resource_version is None:
-        return cause.forbidden(match_name, f"{match_name} is forbidden unless resourceVersion is provided")
+        return cause.forbidden(_MATCH, f"{_MATCH} is forbidden unless resourceVersion is provided")
     if options.token:
-        return cause.forbidden(match_name, f"{match_name} is forbidden when continue is provided")
+        return cause.forbidden(_MATCH, f"{_MATCH} is forbidden when continue is provided")
     if options.match is Match.EXACT and options.resource_version == 0:
-        return cause.forbidden(match_name, f'{match_name} "Exact" is forbidden for resourceVersion "0"')
+        return cause.forbidden(_MATCH, f'{_MATCH} "Exact" is forbidden for resourceVersion "0"')
     return None

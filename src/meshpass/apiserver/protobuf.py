@@ -1,6 +1,6 @@
-"""Kubernetes' protobuf bodies as JSON values: kubectl ≥ 1.32 sends what it creates of core kinds in no other form.
+r"""Kubernetes' protobuf bodies as JSON values: kubectl ≥ 1.32 sends what it creates of core kinds in no other form.
 
-The envelope is ``k8s\\0`` and a ``runtime.Unknown`` message. A field that ``protobuffields`` does not know is an error, never
+The envelope is ``k8s\0`` and a ``runtime.Unknown`` message. A field that ``protobuffields`` does not know is an error, never
 dropped: the client would believe that it was stored.
 """
 

@@ -16,7 +16,7 @@ from meshpass.apiserver.status import StatusError, bad_request, expired, not_fou
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.target import Target
 
-_EXPIRED_TOKEN = (
+_CONTINUE_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result."
     " You can start a new list without the continue parameter."
 )
@@ -51,18 +51,7 @@ def list_objects(storage: Storage, target: Target, options: ListOptions) -> Page
     Raises StatusError: 400 for a damaged continue token, 410 for one (or an exact resourceVersion) that the log has
     outlived, 504 for a resourceVersion that does not exist yet.
     """
-    at, after = storage.revision, ("", "")
-    if options.token:
-        token = _parse_token(options.token)
-        if token.revision < storage.compacted:
-            raise expired(_EXPIRED_TOKEN)
-        at, after = token.revision, token.after
-    elif options.resource_version is not None:
-        check_reachable(storage, options.resource_version)
-        if options.match is Match.EXACT:
-            at = options.resource_version
-            if at < storage.compacted:
-                raise too_old(storage, at)
+    at, after = _start(storage, options)
     items: list[Stored] = []
     more: list[Stored] = []
     for stored in storage.list(target.kind, target.namespace, at=at, after=after):
@@ -81,6 +70,23 @@ def list_objects(storage: Storage, target: Target, options: ListOptions) -> Page
         if not options.selector:
             metadata["remainingItemCount"] = len(more)
     return Page(tuple(items), metadata)
+
+
+def _start(storage: Storage, options: ListOptions) -> tuple[int, tuple[str, str]]:
+    """The revision to list at, and the key to list behind."""
+    if options.token:
+        token = _parse_token(options.token)
+        if token.revision < storage.compacted:
+            raise expired(_CONTINUE_TOO_OLD)
+        return token.revision, token.after
+    if options.resource_version is not None:
+        check_reachable(storage, options.resource_version)
+        if options.match is Match.EXACT:
+            at = options.resource_version
+            if at < storage.compacted:
+                raise too_old(storage, at)
+            return at, ("", "")
+    return storage.revision, ("", "")
 
 
 def check_reachable(storage: Storage, revision: int) -> None:

@@ -37,6 +37,7 @@ class Representation:
 
     @property
     def media_type(self) -> str:
+        """The Content-Type of what ``encode`` returns."""
         return "application/yaml" if self.yaml else "application/json"
 
     def encode(self, value: Any) -> bytes:

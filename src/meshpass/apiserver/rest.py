@@ -138,7 +138,7 @@ class WatchResponse(Response):
         del self.headers["content-length"]
         self._lines = lines
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Two tasks, because an idle stream learns of the client's end from ``receive`` alone."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async with asyncio.TaskGroup() as group:

@@ -170,11 +170,13 @@ class _LabelParser:
         values: set[str] = set()
         while True:
             values.add("" if self.peek() in {",", ")"} else self._value("", self.take()))
-            token = self.take()
-            if token == ")":
-                return frozenset(values)
-            if token != ",":
-                raise self.error(f"found '{token}', expected: ',' or ')'")
+            match self.take():
+                case ")":
+                    return frozenset(values)
+                case ",":
+                    continue
+                case other:
+                    raise self.error(f"found '{other}', expected: ',' or ')'")
 
 
 def _parse_field_selector(resource: Resource, text: str) -> tuple[FieldRequirement, ...]:

@@ -61,16 +61,19 @@ def _details(resource: Resource, name: str, **more: Any) -> dict[str, Any]:
 
 
 def bad_request(message: str) -> StatusError:
+    """400: what was sent cannot be understood."""
     return StatusError(message, code=400, reason="BadRequest")
 
 
 def unauthorized() -> StatusError:
+    """401, with the challenge that names the scheme."""
     return StatusError(
         "Unauthorized", code=401, reason="Unauthorized", headers={"WWW-Authenticate": 'Bearer realm="kubernetes"'}
     )
 
 
 def forbidden(resource: Resource, name: str, why: str, *, causes: Iterable[Mapping[str, str]] = ()) -> StatusError:
+    """403: understood, and not done for anybody."""
     listed = [dict(cause) for cause in causes]
     return StatusError(
         f'{qualified(resource.plural, resource.group)} "{name}" is forbidden: {why}',
@@ -81,6 +84,7 @@ def forbidden(resource: Resource, name: str, why: str, *, causes: Iterable[Mappi
 
 
 def not_found(resource: Resource, name: str) -> StatusError:
+    """404 for one object."""
     return StatusError(
         f'{qualified(resource.plural, resource.group)} "{name}" not found',
         code=404,
@@ -90,10 +94,12 @@ def not_found(resource: Resource, name: str) -> StatusError:
 
 
 def unknown_path() -> StatusError:
+    """404 for a path behind which nothing is served."""
     return StatusError("the server could not find the requested resource", code=404, reason="NotFound")
 
 
 def method_not_allowed(allowed: Iterable[str]) -> StatusError:
+    """405, with the methods that there are."""
     return StatusError(
         "the server does not allow this method on the requested resource",
         code=405,
@@ -103,17 +109,20 @@ def method_not_allowed(allowed: Iterable[str]) -> StatusError:
 
 
 def not_acceptable(offered: Iterable[str]) -> StatusError:
+    """406: none of the forms that the client reads is offered."""
     return StatusError(
         f"only the following media types are accepted: {', '.join(offered)}", code=406, reason="NotAcceptable"
     )
 
 
 def unsupported_media_type(offered: Iterable[str], *, why: str = "") -> StatusError:
+    """415, with the forms that are read, or ``why``."""
     message = "the body of the request was in an unknown format - accepted media types include: " + ", ".join(offered)
     return StatusError(why or message, code=415, reason="UnsupportedMediaType")
 
 
 def already_exists(resource: Resource, name: str) -> StatusError:
+    """409 for a name that is taken."""
     return StatusError(
         f'{qualified(resource.plural, resource.group)} "{name}" already exists',
         code=409,
@@ -127,6 +136,7 @@ def conflict(
     name: str,
     why: str = "the object has been modified; please apply your changes to the latest version and try again",
 ) -> StatusError:
+    """409 for a write that was made from another state than the stored one."""
     return StatusError(
         f'Operation cannot be fulfilled on {qualified(resource.plural, resource.group)} "{name}": {why}',
         code=409,
@@ -136,10 +146,12 @@ def conflict(
 
 
 def expired(message: str) -> StatusError:
+    """410: that state is no longer known; list again."""
     return StatusError(message, code=410, reason="Expired")
 
 
 def too_large(limit: int) -> StatusError:
+    """413: more than ``limit`` bytes."""
     return StatusError(f"limit is {limit}", code=413, reason="RequestEntityTooLarge")
 
 
