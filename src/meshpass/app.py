@@ -77,7 +77,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         )
         await stack.enter_async_context(AdsServer(cache, plan, listen=settings.ads_socket))
         informers = _make_informers(clients.values(), store)
-        endless = [one.run() for one in (*informers, statuses, events, reconciler)]
+        endless = [*(one.run() for one in informers), statuses.run(), events.run(), reconciler.run()]
         tasks = await stack.enter_async_context(_running(endless))
         server = HttpServer(control.application)
         serving = await server.start(listen_privately(settings.control_socket), tasks)
