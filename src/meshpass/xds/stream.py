@@ -69,7 +69,7 @@ class AdsStream:
 
         A resource that nothing refers to is never asked for, so never acknowledged: no Snapshot should have one.
         """
-        return self._in_sync and not self.rejections
+        return self._in_sync and not _refuse(self._ordered())
 
     @property
     def rejections(self) -> tuple[Rejected, ...]:
@@ -114,9 +114,9 @@ class AdsStream:
         while self._steps and self._target is not None:
             step = self._steps[0]
             events += self._send(step)
-            if any(subscription.outstanding for subscription in self._ordered()):
+            if _wait_for(self._ordered()):
                 break
-            held = bool(self.rejections)
+            held = _refuse(self._ordered())
             superseded = self._planned is not self._target
             if held and not superseded:
                 break
@@ -146,19 +146,16 @@ class AdsStream:
         referring = [sub for sub in self._ordered() if sub.type_url in REFERRING]
         for subscription in referred:
             sends += subscription.offer(step.of(subscription.type_url))
-        if self._waits_for(referred):
+        lenient = self._first and not self._resumed
+        if _wait_for(referred) or (_refuse(referred) and not lenient):
             return sends
         for subscription in referring:
             sends += subscription.replace(step.of(subscription.type_url))
-        if self._waits_for(referring):
+        if _wait_for(referring) or _refuse(referring):
             return sends
         for subscription in referred:
             sends += subscription.withdraw(step.of(subscription.type_url))
         return sends
-
-    def _waits_for(self, subscriptions: Sequence[Subscription]) -> bool:
-        holds = self._resumed or not self._first
-        return any(sub.outstanding or (holds and sub.rejections) for sub in subscriptions)
 
     def _has_all(self, step: Snapshot) -> bool:
         types = {*self._subscriptions, *(type_url for type_url, of_type in step.resources.items() if of_type)}
@@ -188,3 +185,11 @@ class AdsStream:
                 of_type = MappingProxyType({**unasked, **known})
             resources[type_url] = MappingProxyType(dict(of_type))
         return Snapshot(proxy=self._current.proxy, resources=MappingProxyType(resources))
+
+
+def _wait_for(subscriptions: Sequence[Subscription]) -> bool:
+    return any(subscription.outstanding for subscription in subscriptions)
+
+
+def _refuse(subscriptions: Sequence[Subscription]) -> bool:
+    return any(subscription.rejections for subscription in subscriptions)
