@@ -207,7 +207,6 @@ class ObjectStore:
             return
         self._stored.setdefault(source, {})[key] = stored
         self._upserts[key] = stored.parsed
-        self._deletes.discard(key)
 
     def _apply_deletion(self, source: Source, key: ObjectKey, version: str) -> None:
         self._advance(source, version)

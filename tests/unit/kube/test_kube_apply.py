@@ -62,6 +62,7 @@ def test_three_way_patch_makes_live_say_what_is_wanted_and_settles(applied, want
 
     assert says(result, wanted)
     assert not {name for name in applied if wanted.get(name) is None} & set(result)
+    assert three_way_patch(applied, wanted, result) == {}
     assert three_way_patch(without_nulls(wanted), wanted, result) == {}
 
 

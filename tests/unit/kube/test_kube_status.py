@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,17 @@ async def test_status_conflict_is_written_from_the_fresh_object(rig):
 
     assert rig.stored()["status"] == {"numSelectedRoutes": 7}
     assert rig.stored()["metadata"]["labels"] == {"a": "b"}
+
+
+async def test_status_written_twice_while_the_store_lags_needs_no_look_at_the_server(rig):
+    rig.server.streams.clear()  # the watch hangs
+    for routes in (1, 2):
+        rig.writer.submit({KEY: make_status(routes=routes)})
+        await rig.writer.wait_idle()
+
+    assert rig.stored()["status"]["numSelectedRoutes"] == 2
+    assert [request.method for request in rig.server.requests[-2:]] == ["PATCH", "PATCH"]
+    assert json.loads(rig.server.requests[-1].content)["metadata"].keys() == {"uid", "resourceVersion"}
 
 
 async def test_status_never_reaches_an_object_made_anew_under_the_name(rig):
