@@ -12,6 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401  (named in an Any below)
@@ -19,7 +21,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2, json_format, message
 
-from meshpass.envoy.snapshot import LISTENER, ROUTES, Resource, Snapshot, content_version
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, Resource, Snapshot, content_version
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.xds import server as ads_server
 from meshpass.xds.cache import NodeState, SnapshotCache
@@ -67,6 +69,17 @@ def routes(name: str, answer: str, cluster: str | None = None) -> Resource:
     host = {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **action}]}
     body = {"name": name, "virtual_hosts": [host], "validate_clusters": True}
     return resource(ROUTES, name, json_format.ParseDict(body, route_pb2.RouteConfiguration()), TABLE)
+
+
+def backend(name: str, port: int) -> tuple[Resource, Resource]:
+    source = {"ads": {}, "resource_api_version": "V3"}
+    cluster = {"name": name, "type": "EDS", "eds_cluster_config": {"eds_config": source}, "connect_timeout": "1s"}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+    return (
+        resource(CLUSTER, name, json_format.ParseDict(cluster, cluster_pb2.Cluster())),
+        resource(ENDPOINTS, name, json_format.ParseDict(endpoints, endpoint_pb2.ClusterLoadAssignment())),
+    )
 
 
 def snapshot(*resources: Resource) -> Snapshot:
@@ -205,3 +218,45 @@ async def test_envoy_resumes_after_a_restart_of_the_server(envoy: Path, monkeypa
         await wait_state(cache, lambda state: state.in_sync)
         await wait_answer(port, "two")
     assert [[r.name for r in send.resources] for send in sent if send.resources] == [["table"]]
+
+
+async def test_a_backend_is_replaced_without_a_gap(envoy: Path) -> None:
+    """While every cluster, its endpoints and the route to it are exchanged again and again, each request is answered."""
+    cache = SnapshotCache()
+    port, *upstreams = (free_port() for _ in range(3))
+    fixed = (
+        listener("front", port, "table"),
+        *(listener(f"up-{number}", upstream, f"up-{number}") for number, upstream in enumerate(upstreams)),
+        *(routes(f"up-{number}", f"up-{number}") for number in range(2)),
+    )
+
+    def target(number: int) -> Snapshot:
+        name = f"backend-{number}"
+        return snapshot(*fixed, *backend(name, upstreams[number % 2]), routes("table", "", name))
+
+    async def load(stop: asyncio.Event) -> list[tuple[int, str]]:
+        answers = []
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while not stop.is_set():
+                response = await client.get(f"http://127.0.0.1:{port}/")
+                answers.append((response.status_code, response.text))
+        return answers
+
+    async with AdsServer(cache, straight, listen=envoy):
+        cache.set(target(0))
+        await wait_state(cache, lambda state: state.in_sync)
+        for number, upstream in enumerate(upstreams):
+            await wait_answer(upstream, f"up-{number}")
+        await wait_answer(port, "up-0")
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            loading = tasks.create_task(load(stop))
+            for number in range(1, 20):
+                cache.set(target(number))
+                state = await wait_state(cache, lambda state: state.in_sync or bool(state.rejections))
+                assert state.rejections == ()
+            stop.set()
+        await wait_answer(port, "up-1")
+
+    assert {status for status, _ in loading.result()} == {200}
+    assert {text for _, text in loading.result()} == {"up-0", "up-1"}

@@ -14,7 +14,7 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import any_pb2
-from tests.support.ads_client import AdsClient
+from tests.support.ads_client import METHOD, AdsClient
 
 from meshpass.envoy.snapshot import (
     CLUSTER,
@@ -232,6 +232,58 @@ async def test_a_breach_closes_the_stream_with_a_clear_status(
 
         assert await client.call.code() == grpc.StatusCode.INVALID_ARGUMENT
         assert details in await client.call.details()
+
+
+async def test_garbage_closes_the_stream_with_a_clear_status(path: Path) -> None:
+    """Bytes that are no discovery request are the client's mistake, not ours."""
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        call = channel.stream_stream(METHOD)()
+        await call.write(b"\xff\xff")
+
+        assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert "no DeltaDiscoveryRequest" in await call.details()
+
+
+async def test_a_client_that_is_done_ends_the_stream(cache: SnapshotCache, path: Path) -> None:
+    """Half-closing is a clean end: status OK, and the stream is forgotten."""
+    async with AdsClient(f"unix:{path}", NODE) as client:
+        await client.subscribe(CLUSTER)
+        await wait_state(cache, lambda state: state.streams == 1)
+        await client.call.done_writing()
+
+        assert await client.call.code() == grpc.StatusCode.OK
+    assert cache.state(NODE).streams == 0
+
+
+async def test_a_path_too_long_for_a_socket_is_refused(cache: SnapshotCache, tmp_path: Path) -> None:
+    """The operating system's limit is told before it is hit."""
+    with pytest.raises(MeshpassError, match="too long"):
+        await AdsServer(cache, straight, listen=tmp_path / ("d" * 100) / "ads.sock").__aenter__()
+
+
+async def test_a_taken_port_is_named(cache: SnapshotCache) -> None:
+    """A second server on the same port says which."""
+    async with AdsServer(cache, straight, listen="127.0.0.1:0") as first:
+        with pytest.raises(MeshpassError, match=f"cannot listen on 127.0.0.1:{first.port}"):
+            await AdsServer(cache, straight, listen=f"127.0.0.1:{first.port}").__aenter__()
+
+
+async def flood(client: AdsClient) -> None:
+    """Ask without end for what was sent already, and read nothing."""
+    while True:
+        await client.subscribe(CLUSTER, *(f"c{number}" for number in range(10)), "p" * 1000)
+
+
+async def test_a_client_that_does_not_read_holds_up_only_itself(cache: SnapshotCache, path: Path) -> None:
+    """Requests of a client that reads no answers stay unread after a while; others are served meanwhile."""
+    body = "x" * 100_000
+    cache.set(snapshot(*(resource(CLUSTER, f"c{number}", body) for number in range(10)), resource(ROUTES, "r", "1")))
+    async with AdsClient(f"unix:{path}", NODE) as greedy, AdsClient(f"unix:{path}", NODE) as modest:
+        await greedy.subscribe(CLUSTER, "*")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(flood(greedy), timeout=1)
+        await modest.subscribe(CLUSTER, "c1")
+        await modest.accept(CLUSTER)
 
 
 async def test_a_breach_closes_no_other_stream(cache: SnapshotCache, path: Path) -> None:
