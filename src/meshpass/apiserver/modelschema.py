@@ -116,7 +116,7 @@ def _struct_schema(model: type[msgspec.Struct], above: tuple[type, ...]) -> dict
     for field in msgspec.structs.fields(model):
         node = _field_schema(model, field.encode_name, field.type, (*above, model))
         if text := texts.get(field.name):
-            node = {"description": text, **node}
+            node = {**node, "description": text}
         properties[field.encode_name] = node
         if field.required:
             required.append(field.encode_name)
@@ -149,7 +149,7 @@ def _map_value(model: type, name: str) -> dict[str, Any]:
     if model.__name__ == "JSONSchemaProps":
         return {"x-kubernetes-preserve-unknown-fields": True}
     if name in QUANTITY_MAPS:
-        return {"x-kubernetes-int-or-string": True}
+        return {"oneOf": [{"type": "string"}, {"type": "number"}]}
     if (model.__name__, name) in BYTE_MAPS:
         return {"type": "string", "format": "byte"}
     return {"type": "string"}

@@ -27,6 +27,12 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "coordination.k8s.io": "io.k8s.api.coordination",
     "discovery.k8s.io": "io.k8s.api.discovery",
 }
+_INT_OR_STRING: Final = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+_INT_OR_STRING_SCHEMA: Final[Mapping[str, Any]] = {
+    "description": "A number or a text, such as a port and its name.",
+    "format": "int-or-string",
+    "oneOf": [{"type": "integer"}, {"type": "string"}],
+}
 _ABSENT_IN_V2: Final = frozenset({"allOf", "anyOf", "not", "nullable", "oneOf"})
 
 
@@ -62,7 +68,7 @@ def v3_document(resources: Iterable[Resource], group: str, version: str) -> dict
     if not served:
         return None
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {f"{_META}.{name}": plain(schema) for name, schema in _meta_schemas()}
+    schemas = _shared_components()
     for resource in served:
         paths |= resource_paths(resource, schema_name(resource), list_schema_name(resource))
         schemas |= _components(resource, "#/components/schemas/")
@@ -86,7 +92,7 @@ def v3_document(resources: Iterable[Resource], group: str, version: str) -> dict
 
 def v2_document(resources: Iterable[Resource]) -> dict[str, Any]:
     """The body of ``/openapi/v2`` as JSON: every kind's definition; operations are described in v3 alone."""
-    definitions: dict[str, Any] = {f"{_META}.{name}": plain(schema) for name, schema in _meta_schemas()}
+    definitions = _shared_components()
     for resource in _sorted(resources):
         definitions |= _components(resource, "#/definitions/")
     return {
@@ -154,9 +160,32 @@ def _meta_schemas() -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "Patch", {"type": "object", "description": "The body of a patch; its content type says of which kind."}
 
 
+def _published(schema: Any, prefix: str) -> Any:
+    """A schema as clients know it: what takes numbers and texts refers to Kubernetes' type for that."""
+    match schema:
+        case Mapping() if schema.get("x-kubernetes-int-or-string") is True and "type" not in schema:
+            described = {key: plain(value) for key, value in schema.items() if key == "description"}
+            return {**described, "allOf": [{"$ref": f"{prefix}{_INT_OR_STRING}"}]}
+        case Mapping():
+            return {key: _published(child, prefix) for key, child in schema.items()}
+        case list() | tuple():
+            return [_published(item, prefix) for item in schema]
+        case _:
+            return schema
+
+
+def _shared_components() -> dict[str, Any]:
+    return {
+        **{f"{_META}.{name}": plain(schema) for name, schema in _meta_schemas()},
+        _INT_OR_STRING: plain(_INT_OR_STRING_SCHEMA),
+    }
+
+
 def _components(resource: Resource, prefix: str) -> dict[str, Any]:
     name = schema_name(resource)
-    properties = {key: plain(child) for key, child in resource.schema["properties"].items() if key != "metadata"}
+    properties = {
+        key: _published(child, prefix) for key, child in resource.schema["properties"].items() if key != "metadata"
+    }
     properties["metadata"] = {
         "description": "Name, namespace, labels and all else that every object has.",
         "allOf": [{"$ref": f"{prefix}{_META}.ObjectMeta"}],

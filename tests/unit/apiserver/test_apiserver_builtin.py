@@ -86,7 +86,7 @@ def test_every_schema_is_json_with_a_type_and_a_description_for_the_object(resou
         (
             "Pod",
             "spec.containers.items.resources.limits",
-            {"type": "object", "additionalProperties": {"x-kubernetes-int-or-string": True}},
+            {"type": "object", "additionalProperties": {"oneOf": [{"type": "string"}, {"type": "number"}]}},
         ),
         ("Pod", "status.startTime", {"type": "string", "format": "date-time"}),
         ("Pod", "metadata.generation", {"type": "integer", "format": "int64"}),
@@ -105,6 +105,13 @@ def test_types_that_the_models_leave_open_are_filled_in(kind, path, expected):
         node = node["items"] if part == "items" else node["properties"][part]
     node.pop("description", None)
     assert expected == node
+
+
+def test_a_field_is_described_by_its_own_text():
+    """Where field and type both have one, the field's is the more telling; the type's stands in for a missing one."""
+    spec = BY_KIND["Service"].schema["properties"]["spec"]
+    assert spec["description"].startswith("Spec defines the behavior of a service.")
+    assert spec["properties"]["ports"]["items"]["description"].startswith("ServicePort contains information")
 
 
 def test_lists_that_merge_name_their_keys():

@@ -126,6 +126,14 @@ def test_every_document_is_closed_json(group, version):
     assert len(operations) == len(set(operations)) > 0
 
 
+def test_numbers_or_texts_are_of_kubernetes_type():
+    """``kubectl explain`` names the type; the description of the field stays."""
+    ports = v3_document(SERVED, "", "v1")["components"]["schemas"]["io.k8s.api.core.v1.Service"]
+    target = ports["properties"]["spec"]["properties"]["ports"]["items"]["properties"]["targetPort"]
+    assert target["allOf"] == [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.util.intstr.IntOrString"}]
+    assert target["description"].startswith("Number or name of the port")
+
+
 def test_what_is_not_served_has_no_document():
     assert v3_document(SERVED, "policy.example.io", "v9") is None
 
@@ -167,7 +175,7 @@ def test_writes_name_the_parameters_that_kubectl_looks_for():
     paths = v3_document(SERVED, "policy.example.io", "v1")["paths"]
     patch = paths["/apis/policy.example.io/v1/namespaces/{namespace}/policies/{name}"]["patch"]
     assert patch["x-kubernetes-group-version-kind"] == GVK
-    assert {"dryRun", "fieldManager", "fieldValidation", "force"} <= {found["name"] for found in patch["parameters"]}
+    assert {"dryRun", "fieldManager", "fieldValidation"} <= {found["name"] for found in patch["parameters"]}
     assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
     pods = v3_document(SERVED, "", "v1")["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"]
     assert "application/strategic-merge-patch+json" in pods["requestBody"]["content"]

@@ -590,6 +590,15 @@ TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": POD_SPEC}
         ),
         ("ConfigMap", {"data": {"a": "x" * 1048577}}, [": Too long: may not be more than 1048576 bytes"]),
         ("Pod", {"spec": POD_SPEC}, []),
+        (
+            "Pod",
+            {
+                "spec": {
+                    "containers": [{"name": "c", "image": "i", "resources": {"limits": {"cpu": 0.5, "memory": "1Mi"}}}]
+                }
+            },
+            [],
+        ),
         ("Pod", {}, ["spec.containers: Required value"]),
         (
             "Pod",
