@@ -18,13 +18,11 @@ from typing import Any, Final
 import msgspec
 
 MERGE_KEYS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("ConfigMapProjection", "items"): (),
     ("Container", "env"): ("name",),
     ("Container", "ports"): ("containerPort", "protocol"),
     ("Container", "volumeMounts"): ("mountPath",),
     ("Container", "volumeDevices"): ("devicePath",),
     ("DeploymentStatus", "conditions"): ("type",),
-    ("EndpointSlice", "ports"): (),
     ("NamespaceStatus", "conditions"): ("type",),
     ("ObjectMeta", "ownerReferences"): ("uid",),
     ("PodSpec", "containers"): ("name",),
