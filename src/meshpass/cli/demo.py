@@ -51,6 +51,7 @@ def _run(directory: Path, state: StateDirectory, *, tied: bool) -> None:
     from meshpass.localmesh.detach import start_detached
     from meshpass.localmesh.meshfile import default_mesh_path
 
+    print_data(f"$ export MESHPASS_DIR={state.path}\n$ meshpass up --detach")
     record = start_detached(default_mesh_path(), state, say_step, tied=tied)
     Guide(directory=directory, state=state, record=record, show=print_data).walk()
     say(f"\n{paint('good', 'Every answer is as the guide shows.', to=2)}")

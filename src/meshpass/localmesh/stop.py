@@ -11,6 +11,8 @@ from meshpass.errors import LocalMeshError
 from meshpass.localmesh.directory import StateDirectory
 
 _GRACE = 10.0
+_EXIT_GRACE = 2.0
+"""From the lock's release, when everything is stopped, to the end of the process."""
 _LOOK_AGAIN = 0.02
 
 
@@ -31,6 +33,21 @@ def stop_mesh(state: StateDirectory) -> bool:
         deadline = time.monotonic() + _GRACE
         while time.monotonic() < deadline:
             if not state.is_held():
+                _wait_gone(record.pid)
                 return True
             time.sleep(_LOOK_AGAIN)
     raise LocalMeshError(f"the supervisor of {state.path} (pid {record.pid}) does not end")
+
+
+def _wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + _EXIT_GRACE
+    while time.monotonic() < deadline:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                return
+        except ChildProcessError:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+        time.sleep(_LOOK_AGAIN)
