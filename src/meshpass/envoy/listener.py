@@ -89,21 +89,22 @@ def _local_replies() -> LocalReplyConfig:
     challenge = f'Bearer realm="{REALM}"'
     return LocalReplyConfig(
         mappers=[
+            _unknown_class(),
             _challenge("response.code_details == 'jwt_authn_access_denied{Jwt_is_missing}'", challenge),
             _challenge(
-                "response.code == 401 && response.code_details.startsWith('jwt_authn_access_denied')",
+                "response.code_details.startsWith('jwt_authn_access_denied')",
                 f'{challenge}, error="invalid_token"',
             ),
-            _unknown_class(),
         ]
     )
 
 
 def _challenge(expression: str, value: str) -> ResponseMapper:
-    # RFC 6750 §3.1: a request without a token is answered without an error code.
+    # RFC 6750 §3.1: a request without a token is answered without an error code. Envoy sends the header with a wrong
+    # audience (403) too, and then as well with the query in it.
     header = HeaderValueOption(
         header=HeaderValue(key="www-authenticate", value=value),
-        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS,
     )
     return ResponseMapper(filter=_when(expression), headers_to_add=[header])
 
