@@ -1,0 +1,1 @@
+"""Decision records: what the proxies report of each request, kept, shown and counted. Does IO."""
