@@ -8,14 +8,16 @@ from enum import Enum
 from typing import Any
 
 import jsonpatch
-from jsonpointer import JsonPointerException
+import msgspec
+from jsonpointer import JsonPointerException, resolve_pointer
 
 from meshpass.apiserver.resource import Resource
-from meshpass.apiserver.status import StatusError, bad_request, unsupported_media_type
+from meshpass.apiserver.status import StatusError, bad_request, too_large, unsupported_media_type
 from meshpass.apiserver.strategic import strategic_merge
 
 _MAX_OPERATIONS = 10_000
-"""As in kube-apiserver: a small patch must not cost much."""
+_COPY_LIMIT = 3 * 1024 * 1024
+"""Bytes that all copies of one patch may add up to. Both limits are kube-apiserver's: a small patch must not cost much."""
 
 
 class PatchType(Enum):
@@ -82,12 +84,20 @@ def _json_patch(current: Mapping[str, Any], patch: Any) -> Any:
             reason="RequestEntityTooLarge",
         )
     try:
-        operations = jsonpatch.JsonPatch(patch)
+        operations = [jsonpatch.JsonPatch([operation]) for operation in patch]
     except (jsonpatch.InvalidJsonPatch, JsonPointerException, TypeError, ValueError) as error:
         raise bad_request(f"error decoding patch: {error}") from error
+    value: Any = copy.deepcopy(dict(current))
+    copied = 0
     try:
-        return operations.apply(copy.deepcopy(dict(current)))
+        for operation, parsed in zip(patch, operations, strict=True):
+            if operation["op"] == "copy":
+                copied += len(msgspec.json.encode(resolve_pointer(value, operation["from"])))
+                if copied > _COPY_LIMIT:
+                    raise too_large(_COPY_LIMIT)
+            value = parsed.apply(value, in_place=True)
     except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError) as error:
         raise StatusError(
             f"the server rejected our request due to an error in our request: {error}", code=422, reason="Invalid"
         ) from error
+    return value

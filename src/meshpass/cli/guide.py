@@ -35,7 +35,7 @@ _CLAIMS = {
 _LIFETIME = 3600
 _SYNC_TIMEOUT = 10.0
 
-_ROUTE_TABLE = f"""\
+ROUTE_TABLE = f"""\
 apiVersion: networking.gloo.solo.io/v2
 kind: RouteTable
 metadata:
@@ -64,7 +64,7 @@ spec:
           number: 8000
 """
 
-_JWT_POLICY = f"""\
+JWT_POLICY = f"""\
 apiVersion: security.policy.gloo.solo.io/v2
 kind: JWTPolicy
 metadata:
@@ -148,8 +148,8 @@ class Guide:
         token = sign_token(key, _CLAIMS | {"iat": now, "exp": now + _LIFETIME})
         write_secret_file(self.directory / "key.pem", private_pem(key))
         write_secret_file(self.directory / "token.jwt", token.encode())
-        (self.directory / "route-table.yaml").write_text(_ROUTE_TABLE, encoding="utf-8")
-        policy = _JWT_POLICY + textwrap.indent(public_pem(key), " " * 12)
+        (self.directory / "route-table.yaml").write_text(ROUTE_TABLE, encoding="utf-8")
+        policy = JWT_POLICY + textwrap.indent(public_pem(key), " " * 12)
         (self.directory / "jwt-policy.yaml").write_text(policy, encoding="utf-8")
         return token
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from meshpass.localmesh.apps.httpbin import application, canonical_name
