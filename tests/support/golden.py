@@ -1,0 +1,207 @@
+"""Golden cases: what is under ``tests/golden``, and what the code makes of it, as readable YAML.
+
+A case is a folder ``<topic>/<a-sentence>`` with ``in.yaml``, the objects that it adds to the base mesh, and three
+expected files, which tell only what differs from the base mesh:
+
+- ``status.yaml``: the status of each object, as if every proxy had acknowledged;
+- ``ir.yaml``: the task of each proxy;
+- ``xds.yaml``: the resources of each proxy, sorted by type and name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
+from google.protobuf import json_format
+
+from meshpass.envoy.snapshot import ROUTES, TYPE_URL_ORDER, Snapshot
+from meshpass.ir import ObjectRef, Proxy
+from meshpass.memo import Memo
+from meshpass.translate import Translation
+from meshpass.translate.report import ObjectReport
+from meshpass.translate.status import Programming, build_status
+from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
+
+ROOT = Path(__file__).parent.parent / "golden"
+IN = "in.yaml"
+OUT = ("status.yaml", "ir.yaml", "xds.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the code makes of some objects."""
+
+    translation: Translation
+    snapshots: Mapping[str, Snapshot]
+
+
+def case_folders() -> list[Path]:
+    """Every case, sorted."""
+    return sorted(path.parent for path in ROOT.rglob(IN))
+
+
+def case_name(folder: Path) -> str:
+    """``<topic>/<a-sentence>``."""
+    return str(folder.relative_to(ROOT))
+
+
+def orphans() -> list[Path]:
+    """Files below the topics that belong to no case."""
+    cases = set(case_folders())
+    return sorted(
+        path
+        for path in ROOT.rglob("*")
+        if path.is_file()
+        and path.parent != ROOT
+        and "__pycache__" not in path.parts
+        and (path.parent not in cases or path.name not in (IN, *OUT))
+    )
+
+
+def run_case(folder: Path) -> Outcome:
+    """What comes of the base mesh with the objects of the case."""
+    return _run(BASE, folder / IN)
+
+
+def _run(*sources: Path) -> Outcome:
+    memo = Memo()
+    translation = translate_objects(object_set(*sources), memo)
+    return Outcome(translation, build_snapshots(translation, memo))
+
+
+@cache
+def _base() -> Outcome:
+    return _run(BASE)
+
+
+def render_case(folder: Path) -> dict[str, str]:
+    """File name → expected text."""
+    outcome = run_case(folder)
+    base = Outcome(translate_objects(object_set()), {}) if folder == BASE.parent else _base()
+    return {
+        "status.yaml": _dump(_statuses(outcome, base)),
+        "ir.yaml": _dump(_grouped({node: _proxy(proxy, base) for node, proxy in outcome.translation.proxies.items()})),
+        "xds.yaml": _dump(_grouped({node: _resources(one, base) for node, one in outcome.snapshots.items()})),
+    }
+
+
+def _statuses(outcome: Outcome, base: Outcome) -> dict[str, Any]:
+    known = base.translation.report.objects
+    found = {}
+    for key, report in sorted(outcome.translation.report.objects.items()):
+        status = _status(report)
+        if key not in known or status != _status(known[key]):
+            found[str(ObjectRef(*key))] = status
+    return found
+
+
+def _status(report: ObjectReport) -> dict[str, Any]:
+    status = build_status(report, Programming())
+    state = status.pop("common")["State"]
+    conditions = {
+        one["type"]: ": ".join(filter(None, (f"{one['status']} {one['reason']}", one["message"])))
+        for one in status.pop("conditions")
+    }
+    return {"approval": state["approval"], "message": state["message"], **status, "conditions": conditions}
+
+
+def _proxy(proxy: Proxy, base: Outcome) -> dict[str, Any]:
+    """The parts of a proxy that are not those of the same proxy in the base mesh."""
+    known = base.translation.proxies.get(proxy.node, Proxy(node=proxy.node))
+    shown = {
+        field.name: plain(getattr(proxy, field.name))
+        for field in fields(Proxy)
+        if field.name != "node" and getattr(proxy, field.name) != getattr(known, field.name)
+    }
+    if "routes" in shown and known.routes is not None and proxy.routes is not None:
+        hosts = [plain(host) for host in proxy.routes.virtual_hosts if host not in known.routes.virtual_hosts]
+        shown["routes"] = {"virtual_hosts": hosts}
+    return shown
+
+
+def plain(value: Any) -> Any:
+    """A value of the IR as YAML has it; fields that have their default are left out, a type that is one of several is named."""
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = {
+            field.name: plain(inner)
+            for field in fields(value)
+            if (inner := getattr(value, field.name)) not in (None, (), False, "", frozenset(), {})
+        }
+        return {"type": type(value).__name__, **shown} if type(value).__name__ in _VARIANTS else shown
+    if isinstance(value, ObjectRef):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(value[name]) for name in sorted(value)}
+    if isinstance(value, frozenset):
+        return sorted(map(plain, value))
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+_VARIANTS = frozenset(
+    {"PathPrefix", "PathExact", "PathRegex", "Forward", "DirectResponse", "OutboundListener", "InboundListener"}
+)
+
+
+def _resources(snapshot: Snapshot, base: Outcome) -> dict[str, Any]:
+    """Type → name → message, of what the base mesh has not; of routes only the virtual hosts that it has not."""
+    known = base.snapshots.get(snapshot.node)
+    shown: dict[str, Any] = {}
+    for type_url in TYPE_URL_ORDER:
+        for name, resource in sorted(snapshot.of(type_url).items()):
+            before = known.of(type_url).get(name) if known else None
+            if before is not None and before.version == resource.version:
+                continue
+            message = read_message(resource.wire)
+            if type_url == ROUTES and before is not None:
+                hosts = read_message(before.wire)["virtual_hosts"]
+                message["virtual_hosts"] = [host for host in message["virtual_hosts"] if host not in hosts]
+            shown.setdefault(type_url.rpartition(".")[2], {})[name] = message
+    return shown
+
+
+def read_message(wire: bytes) -> Any:
+    """A serialised discovery Resource as plain data; what is packed in an Any is unpacked."""
+    resource = DiscoveryResource.FromString(wire)
+    message: dict[str, Any] = json.loads(json_format.MessageToJson(resource.resource, preserving_proto_field_name=True))
+    message.pop("@type")
+    return message
+
+
+def _grouped(by_node: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Nodes of which the same is told are told together; those of which nothing is told are left out."""
+    groups: list[dict[str, Any]] = []
+    for node, shown in sorted(by_node.items()):
+        same = next((group for group in groups if group["shown"] == shown), None)
+        if same is not None:
+            same["nodes"].append(node)
+        elif shown:
+            groups.append({"nodes": [node], "shown": shown})
+    return [{"nodes": group["nodes"], **group["shown"]} for group in groups]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Long lines stay whole, text of several lines is a block, equal parts are written out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """No anchors: each part is read where it stands."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _dump(value: Any) -> str:
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=10_000, allow_unicode=True)
