@@ -27,6 +27,8 @@ def demo(
     """
     with reported_errors():
         import shutil
+        import signal
+        import sys
         import tempfile
 
         from meshpass.localmesh.directory import StateDirectory
@@ -34,6 +36,8 @@ def demo(
 
         directory = Path(tempfile.mkdtemp(prefix="meshpass-demo-"))
         state = StateDirectory(path=directory / "mesh")
+        # A demo that is told to end cleans up as one that came to its end.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         finished = False
         try:
             _run(directory, state, tied=not keep)

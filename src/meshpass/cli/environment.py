@@ -67,7 +67,7 @@ def execute(
     with reported_errors():
         from meshpass.errors import LocalMeshError
         from meshpass.localmesh.directory import state_directory
-        from meshpass.localmesh.workload_process import proxy_environment
+        from meshpass.localmesh.outbound import proxy_environment
 
         record = state_directory(directory).running()
         found = find_workload(record, context, namespace, workload)

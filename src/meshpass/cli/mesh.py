@@ -43,7 +43,6 @@ def up(
         meshpass up -f mesh.yaml --dir /tmp/mesh
     """
     with reported_errors():
-        from meshpass.localmesh.detach import run_supervisor, start_detached
         from meshpass.localmesh.directory import state_directory
         from meshpass.localmesh.meshfile import default_mesh_path
         from meshpass.localmesh.parse import load_mesh_file
@@ -51,9 +50,14 @@ def up(
         state = state_directory(directory)
         path = file or default_mesh_path()
         load_mesh_file(path)
+        say(f"starting a mesh on {state.path}")
         if detach:
+            from meshpass.localmesh.detach import start_detached
+
             _say_ready(start_detached(path.absolute(), state, say_step), state, detached=True)
         else:
+            from meshpass.localmesh.runner import run_supervisor
+
             run_supervisor(path, state, say_step, lambda record: _say_ready(record, state, detached=False))
             say("the mesh has stopped")
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.bootstrap import BootstrapSettings, build_bootstrap, build_command
 from meshpass.localmesh.directory import StateDirectory, ads_socket
-from meshpass.localmesh.meshfile import PROXY_PORT, App, Workload
+from meshpass.localmesh.meshfile import App, Workload
 from meshpass.localmesh.objects import Placement, node_id
+from meshpass.localmesh.outbound import proxy_environment
 from meshpass.localmesh.process import Children, ProcessSpec
 
 _NOT_PROXIED = "localhost,127.0.0.1"
@@ -86,15 +87,6 @@ def sample_command(app: App | None) -> tuple[str, ...]:
     """How a sample program is started."""
     name = App.HTTPBIN.value if app is None else app.value
     return (sys.executable, "-m", f"meshpass.localmesh.apps.{name}")
-
-
-def proxy_environment(address: str, *, not_proxied: str = "") -> Mapping[str, str]:
-    """The variables that send a program's HTTP requests through the sidecar at this address.
-
-    Both spellings: curl reads only the small one of ``http_proxy``, others only the large ones.
-    """
-    url = f"http://{address}:{PROXY_PORT}"
-    return {"http_proxy": url, "HTTP_PROXY": url, "no_proxy": not_proxied, "NO_PROXY": not_proxied}
 
 
 def place_workloads(

@@ -11,13 +11,13 @@ from meshpass.errors import LocalMeshError
 from meshpass.localmesh.directory import StateDirectory
 from meshpass.localmesh.meshfile import App, Port, Service, Workload
 from meshpass.localmesh.objects import Placement
+from meshpass.localmesh.outbound import proxy_environment
 from meshpass.localmesh.process import Children
 from meshpass.localmesh.workload_process import (
     EnvoySettings,
     app_process,
     envoy_process,
     place_workloads,
-    proxy_environment,
 )
 
 PORTS = Service(ports=(Port(port=80, name="http", target_port=8080), Port(port=81, name="grpc-web", target_port=9090)))

@@ -1,0 +1,71 @@
+"""Runner: the process around a supervisor, in the foreground or detached."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from meshpass.errors import MeshpassError
+from meshpass.localmesh.detach import Said
+from meshpass.localmesh.directory import MeshRecord, StateDirectory
+from meshpass.localmesh.parse import load_mesh_file
+
+
+def main(arguments: list[str]) -> int:
+    """The detached supervisor: mesh file, state directory, and the descriptor to which it says how it gets on."""
+    mesh_file, state, writer = Path(arguments[0]), StateDirectory(path=Path(arguments[1])), int(arguments[2])
+    os.set_inheritable(writer, False)
+    with os.fdopen(writer, "wb") as starter:
+
+        def say(message: Said) -> None:
+            if starter.closed:
+                _log(message.announced or "")
+                return
+            starter.write(msgspec.json.encode(message) + b"\n")
+            starter.flush()
+
+        def on_ready(record: MeshRecord) -> None:
+            say(Said(ready=record))
+            starter.close()
+
+        try:
+            run_supervisor(mesh_file, state, lambda text: say(Said(announced=text)), on_ready)
+        except MeshpassError as error:
+            if starter.closed:
+                _log(f"error: {error}")
+            else:
+                say(Said(error=str(error), hint=error.hint))
+            return 1
+    return 0
+
+
+def run_supervisor(
+    mesh_file: Path, state: StateDirectory, announce: Callable[[str], None], on_ready: Callable[[MeshRecord], None]
+) -> None:
+    """Runs the mesh of the file in this process until SIGTERM or SIGINT. Raises MeshpassError."""
+    # Read when gRPC is imported, so before anything that does. Children of ours exec at once and use no gRPC; its
+    # fork handlers would only complain in the log.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    from meshpass.localmesh.supervisor import SupervisorSettings, supervise
+
+    settings = SupervisorSettings(
+        mesh=load_mesh_file(mesh_file), base_directory=mesh_file.absolute().parent, state=state
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(supervise(settings, announce, on_ready))
+
+
+def _log(text: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
