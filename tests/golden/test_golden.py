@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 import pytest
-from tests.support.golden import ROOT, case_folders, case_name, orphans, render_case
+from tests.golden.rendering import ROOT, case_folders, case_name, orphans, render_case
 
 
 @pytest.mark.parametrize("folder", [pytest.param(folder, id=case_name(folder)) for folder in case_folders()])

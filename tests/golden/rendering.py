@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from google.protobuf import json_format
+from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
 from meshpass.envoy.snapshot import ROUTES, TYPE_URL_ORDER, Snapshot
 from meshpass.ir import ObjectRef, Proxy
@@ -27,9 +28,8 @@ from meshpass.memo import Memo
 from meshpass.translate import Translation
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
-from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
-ROOT = Path(__file__).parent.parent / "golden"
+ROOT = Path(__file__).parent
 IN = "in.yaml"
 OUT = ("status.yaml", "ir.yaml", "xds.yaml")
 
@@ -173,7 +173,22 @@ def read_message(wire: bytes) -> Any:
     resource = DiscoveryResource.FromString(wire)
     message: dict[str, Any] = json.loads(json_format.MessageToJson(resource.resource, preserving_proto_field_name=True))
     message.pop("@type")
-    return message
+    return _maps_sorted(message)
+
+
+_MAPS = frozenset({"filter_metadata", "policies", "providers", "requirement_map", "typed_per_filter_config"})
+"""Fields that are maps, which protobuf gives in any order."""
+
+
+def _maps_sorted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_maps_sorted(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: dict(sorted(inner.items())) if name in _MAPS and isinstance(inner, dict) else inner
+        for name, inner in ((name, _maps_sorted(inner)) for name, inner in value.items())
+    }
 
 
 def _grouped(by_node: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
