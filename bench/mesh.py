@@ -1,0 +1,193 @@
+"""A mesh to measure: started in a directory of its own, reached as users reach it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from bench.objects import NAMESPACE, RouteShape, Raw, route_tables, upstream_objects
+from bench.upstream import run_upstream
+from bench.wire import Answer, Connection
+from meshpass.localmesh.control import read_raw_status, wait_in_sync
+from meshpass.localmesh.detach import start_detached
+from meshpass.localmesh.directory import MeshRecord, StateDirectory, control_socket
+from meshpass.localmesh.meshfile import default_mesh_path
+from meshpass.localmesh.stop import stop_mesh
+
+CLUSTER = "cluster1"
+_PLURALS = {
+    "Service": "services",
+    "EndpointSlice": "endpointslices",
+    "RouteTable": "routetables",
+    "JWTPolicy": "jwtpolicies",
+}
+_SYNC_SECONDS = 60.0
+
+Start = Callable[[StateDirectory], MeshRecord]
+
+
+class BenchError(Exception):
+    """The mesh did not do what a benchmark needs."""
+
+
+class ApiConnection(Connection):
+    """One keep-alive connection to an API server, with its holder's token."""
+
+    def __init__(self, kubeconfig: Path, context: str) -> None:
+        document = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+        cluster = next(one["cluster"] for one in document["clusters"] if one["name"] == context)
+        host, _, port = cluster["server"].removeprefix("https://").rpartition(":")
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        super().__init__((host, int(port)), tls=ssl.create_default_context(cadata=authority))
+        self._token = next(one["user"]["token"] for one in document["users"] if one["name"] == context)
+
+    def render(self, method: str, path: str, body: Any = None) -> bytes:
+        data = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self._token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        return head.encode() + data
+
+    def get(self, path: str) -> Raw:
+        return self._checked("GET", path)
+
+    def store(self, raw: Raw) -> None:
+        """The object is there with this content."""
+        answer = self.ask(self.render("POST", collection_path(raw), raw))
+        if answer.status == 409:
+            answer = self.ask(self.render_update(raw))
+        _check(answer, "POST")
+
+    def delete(self, path: str) -> None:
+        self._checked("DELETE", path)
+
+    def render_update(self, raw: Raw) -> bytes:
+        """A PUT of the object, made for the version that the server has now."""
+        path = object_path(raw)
+        version = self.get(path)["metadata"]["resourceVersion"]
+        return self.render("PUT", path, {**raw, "metadata": {**raw["metadata"], "resourceVersion": version}})
+
+    def _checked(self, method: str, path: str) -> Raw:
+        answer = self.ask(self.render(method, path))
+        _check(answer, f"{method} {path}")
+        found: Raw = json.loads(answer.body)
+        return found
+
+
+def _check(answer: Answer, what: str) -> None:
+    if answer.status >= 300:
+        raise BenchError(f"{what} was answered {answer.status}: {answer.body[:500]!r}")
+
+
+def collection_path(raw: Raw) -> str:
+    version = raw["apiVersion"]
+    prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    return f"{prefix}/namespaces/{NAMESPACE}/{_PLURALS[raw['kind']]}"
+
+
+def object_path(raw: Raw) -> str:
+    return f"{collection_path(raw)}/{raw['metadata']['name']}"
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A mesh that runs."""
+
+    state: StateDirectory
+    record: MeshRecord
+
+    @cached_property
+    def client_address(self) -> tuple[str, int]:
+        """Where the sidecar of the workload `client` takes its requests."""
+        return next(one.address for one in self.record.workloads if one.name == "client"), 15001
+
+    @cached_property
+    def client_node(self) -> str:
+        return next(one.node for one in self.record.workloads if one.name == "client")
+
+    @cached_property
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(self.record.pid)
+
+    @cached_property
+    def sidecar(self) -> psutil.Process:
+        """The Envoy of the workload `client`: the one that listens at its address."""
+        for child in self.supervisor.children(recursive=True):
+            if any(one.laddr[:2] == self.client_address for one in child.net_connections(kind="tcp")):
+                return child
+        raise BenchError("no process listens at the address of the client's sidecar")
+
+    def api(self) -> ApiConnection:
+        return ApiConnection(self.state.kubeconfig, CLUSTER)
+
+    def revision(self) -> int:
+        """How many sets of objects the control plane has seen."""
+        status = read_raw_status(control_socket(Path(self.record.run_directory)))
+        return int(status["revision"])
+
+    def wait(self) -> None:
+        """Every proxy has acknowledged what was stored before, and the statuses are written."""
+        late = wait_in_sync(control_socket(Path(self.record.run_directory)), timeout=_SYNC_SECONDS)
+        if late:
+            raise BenchError(f"late after {_SYNC_SECONDS:g} s: {', '.join(late)}")
+
+    def store(self, objects: Iterable[Raw]) -> None:
+        """The objects are stored and every proxy has them."""
+        with self.api() as api:
+            for raw in objects:
+                api.store(raw)
+        self.wait()
+
+    def set_routes(self, shape: RouteShape) -> None:
+        """The protected routes are exactly these, and every proxy has them."""
+        wanted = {raw["metadata"]["name"]: raw for raw in route_tables(shape)}
+        with self.api() as api:
+            path = collection_path(next(iter(wanted.values())))
+            for item in api.get(f"{path}?labelSelector=bench%3Droutes")["items"]:
+                if item["metadata"]["name"] not in wanted:
+                    api.delete(f"{path}/{item['metadata']['name']}")
+        self.store(wanted.values())
+
+
+def start_as_users_do(state: StateDirectory) -> MeshRecord:
+    """The supervisor runs as with `meshpass up --detach`, and ends with this process."""
+    return start_detached(default_mesh_path(), state, lambda _line: None, tied=True)
+
+
+@contextmanager
+def run_mesh(start: Start = start_as_users_do) -> Iterator[Mesh]:
+    """The guide's mesh, with the benchmark's upstream as a Service."""
+    with scratch_directory() as directory, run_upstream(directory) as port:
+        state = StateDirectory(path=directory / "mesh")
+        try:
+            mesh = Mesh(state=state, record=start(state))
+            mesh.store(upstream_objects(port))
+            yield mesh
+        finally:
+            stop_mesh(state)
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="meshpass-bench-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def note(text: str) -> None:
+    """What is going on, for whoever waits."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
