@@ -161,13 +161,15 @@ class StateDirectory:
         temporary.replace(self._record)
 
     def running(self) -> MeshRecord:
-        """The mesh that runs here. Raises LocalMeshError where none does."""
+        """The mesh that runs here. Raises LocalMeshError where none does, and where one has not got far enough."""
         record = self.read_record()
         if record is None or not self.is_held():
             raise LocalMeshError(
                 f"no mesh is running on {self.path}",
                 hint="start one with `meshpass up --detach`, or name its directory with --dir or MESHPASS_DIR",
             )
+        if not record.clusters:
+            raise LocalMeshError(f"a mesh is just starting on {self.path}", hint="try again in a second")
         return record
 
     def make_run_directory(self) -> Path:

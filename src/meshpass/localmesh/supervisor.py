@@ -64,6 +64,12 @@ async def run_local_mesh(settings: SupervisorSettings, announce: Announce) -> As
     state.prepare()
     with state.lock():
         previous = state.read_record()
+        # Who holds the lock is in the record from the first moment: `down` must not take an old pid for it.
+        state.write_record(
+            msgspec.structs.replace(previous, pid=os.getpid(), ready=False)
+            if previous
+            else MeshRecord(pid=os.getpid(), ready=False, run_directory="")
+        )
         run_directory = state.make_run_directory()
         block = claim_address_block(state.path, mesh.workloads)
         try:

@@ -78,6 +78,13 @@ def test_running_means_a_record_and_a_held_lock(state):
         assert state.running() == RECORD
 
 
+def test_a_mesh_that_has_just_begun_is_not_yet_running(state):
+    """Its first record names the process alone."""
+    state.write_record(MeshRecord(pid=1, ready=False, run_directory=""))
+    with state.lock(), pytest.raises(LocalMeshError, match="a mesh is just starting"):
+        state.running()
+
+
 def test_a_record_that_is_no_record_is_none(state):
     """Of another version, or cut off."""
     (state.path / "mesh.json").write_text('{"pid": "x"}')
