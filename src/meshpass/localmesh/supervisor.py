@@ -28,6 +28,7 @@ from meshpass.localmesh.directory import (
     control_socket,
 )
 from meshpass.localmesh.envoy_binary import find_envoy
+from meshpass.localmesh.listening import find_silent
 from meshpass.localmesh.logfile import last_lines
 from meshpass.localmesh.meshfile import LocalMesh, Workload
 from meshpass.localmesh.objects import Placement, Placements, node_id
@@ -40,6 +41,8 @@ Announce = Callable[[str], None]
 
 _READY_WITHIN = 60.0
 _LOOK_AGAIN = 1.0
+_APPS_WITHIN = 5.0
+"""Programs that take longer, to compile themselves say, are no reason to fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,8 @@ async def _run_everything(
             ):
                 await _wait_ready(settings, envoys.run_directory)
                 announce(f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync{_since(started)}")
+                for name in await find_silent(_app_addresses(mesh, placements), seconds=_APPS_WITHIN):
+                    announce(f"{name}: nothing listens there yet, so its sidecar answers 503")
                 record = msgspec.structs.replace(record, ready=True)
                 state.write_record(record)
                 yield record
@@ -127,6 +132,14 @@ async def _children(specs: tuple[ProcessSpec, ...], announce: Announce) -> Async
 
 def _first(failure: BaseException) -> BaseException:
     return _first(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
+
+
+def _app_addresses(mesh: LocalMesh, placements: Placements) -> dict[str, str]:
+    return {
+        f"{workload} at {address}": address
+        for workload in mesh.workloads
+        for address in placements[workload.key].apps.values()
+    }
 
 
 def _control_plane_settings(mesh: LocalMesh, state: StateDirectory, run_directory: Path) -> ControlPlaneSettings:
