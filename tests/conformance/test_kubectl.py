@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from tests.support.apiserver import RunningApiServer, run_api_server, widget, write_kubeconfig
 
 KUBECTL = shutil.which("kubectl")

@@ -6,6 +6,8 @@ Level-triggered: it looks at what is stored, not at what happened, so a crash in
 from __future__ import annotations
 
 import asyncio
+import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 
@@ -20,6 +22,7 @@ _BATCH = 100
 """Deletions in one transaction, and without giving way to requests."""
 _EVENTS = "/events"
 _SWEEP_SECONDS = 60.0
+_log = logging.getLogger(__name__)
 
 
 class Collector:
@@ -50,14 +53,17 @@ class Collector:
         """Until cancelled: after every commit, and once a minute."""
         while True:
             self._wake.clear()
-            while self.collect_once():  # noqa: ASYNC110 - nothing is waited for: each turn does work
-                await asyncio.sleep(0)  # requests come first
+            try:
+                while self.collect_once():  # noqa: ASYNC110 - nothing is waited for: each turn does work
+                    await asyncio.sleep(0)  # requests come first
+            except sqlite3.Error:
+                # A full disk, say. What is left to do is still stored, and the next commit or minute tries again.
+                _log.exception("deletions not finished")
             try:
                 async with asyncio.timeout(_SWEEP_SECONDS):
                     await self._wake.wait()
             except TimeoutError:
-                self._expire_events()
-                self._storage.compact()
+                self.sweep()
 
     def collect_once(self) -> bool:
         """One batch is done; True when it changed something, so that there may be more."""
@@ -104,8 +110,13 @@ class Collector:
         else:
             self._writer.delete_stored(stored)
 
-    def _expire_events(self) -> None:
+    def sweep(self) -> None:
+        """Events older than ``event_seconds`` are gone (as many as one transaction should hold), the log is compacted."""
         horizon = self._clock() - self._event_seconds
-        with self._storage.transaction():
-            for key in self._storage.written_before(_EVENTS, horizon, limit=1000):
-                self._storage.remove(key)
+        try:
+            with self._storage.transaction():
+                for key in self._storage.written_before(_EVENTS, horizon, limit=1000):
+                    self._storage.remove(key)
+        except sqlite3.Error:
+            _log.exception("old events not deleted")
+        self._storage.compact()

@@ -8,6 +8,7 @@ in a power cut. That is also why calls are made on the event loop's own thread: 
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -45,6 +46,8 @@ CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NUL
 INSERT OR IGNORE INTO counter VALUES ('revision', 1), ('compacted', 1);
 """
 _COMPACT_EVERY = 256
+_STEP_BYTES = 1024 * 1024
+_log = logging.getLogger(__name__)
 _AT_REVISION = """
 SELECT namespace, name, revision, body FROM object WHERE kind = :kind AND revision <= :at
 UNION ALL
@@ -148,14 +151,24 @@ class Storage:
         )
         return (Stored(Key(kind, row[0], row[1]), row[2] or 0, row[3]) for row in rows)
 
-    def changes(self, kind: str, after: int, *, limit: int = 256) -> tuple[Revision, ...]:
-        """The first ``limit`` revisions of a kind behind ``after``, in order."""
+    def changes(self, kind: str, after: int, *, limit: int = 256) -> tuple[tuple[Revision, ...], bool]:
+        """The next revisions of a kind behind ``after``, in order, and whether there are no more.
+
+        No more than ``limit``, and no more than one that goes beyond a mebibyte: a reader holds a step in memory.
+        """
         rows = self._db.execute(
             "SELECT revision, change, namespace, name, body, previous FROM log"
-            " WHERE kind = ? AND revision > ? ORDER BY revision LIMIT ?",
-            (kind, after, limit),
+            " WHERE kind = ? AND revision > ? ORDER BY revision",
+            (kind, after),
         )
-        return tuple(Revision(r[0], Change(r[1]), Key(kind, r[2], r[3]), r[4], r[5]) for r in rows.fetchall())
+        found: list[Revision] = []
+        size = 0
+        for number, change, namespace, name, body, previous in rows:
+            if len(found) == limit or size >= _STEP_BYTES:
+                return tuple(found), False
+            found.append(Revision(number, Change(change), Key(kind, namespace, name), body, previous))
+            size += len(body)
+        return tuple(found), True
 
     def unmarked(self, *, kind: str | None = None, namespace: str | None = None, limit: int) -> tuple[Stored, ...]:
         """Objects of a kind, or of any kind in a namespace, whose deletion nobody asked for yet."""
@@ -234,11 +247,11 @@ class Storage:
         finally:
             self._depth = 0
         changed, self._changed = frozenset(self._changed), set()
+        if changed:
+            self._committed(changed)
         self._since_compaction += self._revision - before
         if self._since_compaction >= _COMPACT_EVERY:
             self.compact()
-        if changed:
-            self._committed(changed)
 
     def put(self, key: Key, value: Mapping[str, Any]) -> Stored:
         """The object is stored under a new revision, which its metadata now carries; ``value`` is not changed."""
@@ -282,18 +295,30 @@ class Storage:
         return Stored(key, number, body)
 
     def compact(self) -> None:
-        """The log holds no more than ``history`` revisions and none older than ``history_seconds``."""
+        """The log holds no more than ``history`` revisions and none older than ``history_seconds``.
+
+        A failure is logged and tried again later: the log is then longer than asked for, and nothing else.
+        """
         self._since_compaction = 0
-        by_age = self._db.execute(
-            "SELECT max(revision) FROM log WHERE written < ?", (self._clock() - self._history_seconds,)
-        ).fetchone()[0]
-        floor = max(self._compacted, self._revision - self._history, by_age or 0)
-        if floor > self._compacted:
+        horizon = self._clock() - self._history_seconds
+        # Revisions are in the order of time, so the first young one is found without reading the others.
+        young = self._db.execute(
+            "SELECT revision FROM log WHERE written >= ? ORDER BY revision LIMIT 1", (horizon,)
+        ).fetchone()
+        floor = max(self._revision - self._history, self._revision if young is None else young[0] - 1)
+        if floor <= self._compacted:
+            return
+        try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM log WHERE revision <= ?", (floor,))
             self._db.execute("UPDATE counter SET value = ? WHERE name = 'compacted'", (floor,))
             self._db.execute("COMMIT")
-            self._compacted = floor
+        except sqlite3.Error:
+            _log.exception("log not compacted")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            return
+        self._compacted = floor
 
     def _next(self, key: Key) -> int:
         self._revision += 1

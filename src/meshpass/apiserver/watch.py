@@ -21,6 +21,7 @@ from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.target import Target
 
 _BATCH = 256
+_BATCH_BYTES = 1024 * 1024
 _DEFAULT_TIMEOUT = 3600.0
 _LONGEST_TIMEOUT = 24 * 3600.0
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -114,19 +115,23 @@ class Watch:
             self._hub.leave(self._target.kind, changed)
 
     async def _initial_events(self) -> AsyncIterator[bytes]:
-        at, after = self._cursor, ("", "")
+        at, after, complete = self._cursor, ("", ""), False
         while self._initial:
             if at < self._storage.compacted:
                 return  # the caller's next look at the cursor says so to the client
             page: list[Stored] = []
+            size = 0
             for stored in self._storage.list(self._target.kind, self._target.namespace, at=at, after=after):
                 page.append(stored)
-                if len(page) == _BATCH:
+                size += len(stored.body)
+                if len(page) == _BATCH or size >= _BATCH_BYTES:
                     break
+            else:
+                complete = True
             chunk = b"".join(self._line(Change.ADDED, entry.body) for entry in page if self._matches(entry.body))
             if chunk:
                 yield chunk
-            if len(page) < _BATCH:
+            if complete:
                 break
             after = (page[-1].key.namespace, page[-1].key.name)
         if self._options.send_initial_events:
@@ -135,9 +140,8 @@ class Watch:
     def _news(self) -> tuple[bytes, bool]:
         """What the log has behind the cursor, and whether that was all of it."""
         newest = self._storage.revision
-        revisions = self._storage.changes(self._target.kind, self._cursor, limit=_BATCH)
+        revisions, complete = self._storage.changes(self._target.kind, self._cursor, limit=_BATCH)
         chunk = b"".join(line for revision in revisions for line in self._event(revision))
-        complete = len(revisions) < _BATCH
         self._cursor = newest if complete else revisions[-1].number
         return chunk, complete
 

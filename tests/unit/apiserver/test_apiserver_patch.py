@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.apiserver import WIDGET_CRD
 
 from meshpass.apiserver.builtin import BUILTIN_RESOURCES
 from meshpass.apiserver.crd import resources_from_crd
 from meshpass.apiserver.patch import PatchType, apply_patch, merge_patch, parse_patch_type
 from meshpass.apiserver.status import StatusError
 from meshpass.apiserver.strategic import strategic_merge
-from tests.support.apiserver import WIDGET_CRD
 
 WIDGET = resources_from_crd(WIDGET_CRD)[0]
 CONFIG_MAP = next(resource for resource in BUILTIN_RESOURCES if resource.plural == "configmaps")

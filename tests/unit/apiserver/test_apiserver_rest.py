@@ -14,9 +14,6 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 import yaml
-
-from meshpass.apiserver.server import ApiServer
-from meshpass.errors import LocalMeshError
 from tests.support.apiserver import (
     TOKEN,
     WIDGET_CRD,
@@ -26,6 +23,9 @@ from tests.support.apiserver import (
     run_api_server,
     widget,
 )
+
+from meshpass.apiserver.server import ApiServer
+from meshpass.errors import LocalMeshError
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 ALL_WIDGETS = "/apis/example.com/v1/widgets"
@@ -597,7 +597,7 @@ async def test_a_watch_hears_of_a_write_and_ends_with_the_server(tmp_path: Path)
 class _Stopped(ApiServer):
     """A server that the test has stopped already."""
 
-    async def __aexit__(self, *_: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         return
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from meshpass.apiserver.revision import Change, Key
+from meshpass.apiserver.revision import Change, Key, Revision
 from meshpass.apiserver.storage import Storage
 from meshpass.errors import LocalMeshError
 
@@ -25,6 +25,16 @@ def thing(uid: str = "u", **spec: Any) -> dict[str, Any]:
 
 def key(name: str, namespace: str = "n", kind: str = "g/things") -> Key:
     return Key(kind, namespace, name)
+
+
+def step_by_step(storage: Storage) -> list[Revision]:
+    """The whole log, read as watches read it."""
+    found: list[Revision] = []
+    complete = False
+    while not complete:
+        step, complete = storage.changes("g/things", found[-1].number if found else 0)
+        found += step
+    return found
 
 
 @pytest.fixture
@@ -50,7 +60,9 @@ def test_the_log_tells_added_modified_deleted_with_the_state_before(storage: Sto
     modified = storage.put(key("a"), thing(size=2))
     removed = storage.remove(key("a"))
 
-    changes = storage.changes("g/things", added.revision - 1)
+    changes, complete = storage.changes("g/things", added.revision - 1)
+
+    assert complete
 
     assert [entry.change for entry in changes] == [Change.ADDED, Change.MODIFIED, Change.DELETED]
     assert [entry.previous for entry in changes] == [None, added.body, modified.body]
@@ -101,14 +113,27 @@ def test_compaction_is_bounded_by_count_and_by_age(tmp_path: Path):
     storage.compact()
 
     assert storage.compacted == storage.revision - 10
-    assert len(storage.changes("g/things", 0)) == 10
+    assert len(storage.changes("g/things", 0)[0]) == 10
 
     moment += 61
     storage.compact()
 
     assert storage.compacted == storage.revision
-    assert storage.changes("g/things", 0) == ()
+    assert storage.changes("g/things", 0) == ((), True)
     storage.close()
+
+
+def test_a_step_of_the_log_is_bounded_in_bytes(storage: Storage):
+    """Big objects come a few at a time, and none is too big to come at all."""
+    for name in "abc":
+        storage.put(key(name), thing(fill="x" * 700_000))
+    storage.put(key("d"), thing(fill="x" * 2_900_000))
+
+    first, complete = storage.changes("g/things", 0)
+    second, still_complete = storage.changes("g/things", first[-1].number)
+
+    assert ([entry.key.name for entry in first], complete) == (["a", "b"], False)
+    assert ([entry.key.name for entry in second], still_complete) == (["c", "d"], True)
 
 
 def test_reopening_continues_where_it_ended(tmp_path: Path):
@@ -196,7 +221,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, acknowledged
         else:
             expected.pop(name, None)
     last = int(lines[-1].split()[2])
-    log = [entry.number for entry in storage.changes("g/things", 1, limit=10**9)]
+    log = [entry.number for entry in step_by_step(storage)]
     at_last = {
         entry.key.name: int(entry.decode()["metadata"]["resourceVersion"])
         for entry in storage.list("g/things", "n", at=last)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.apiserver import WIDGET_CRD, widget
 
 from meshpass.apiserver.crd import resources_from_crd
 from meshpass.apiserver.options import parse_list_options
@@ -18,7 +19,6 @@ from meshpass.apiserver.status import StatusError
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.target import Target
 from meshpass.apiserver.watch import Hub, Watch
-from tests.support.apiserver import WIDGET_CRD, widget
 
 RESOURCE = resources_from_crd(WIDGET_CRD)[0]
 KIND = "example.com/widgets"
