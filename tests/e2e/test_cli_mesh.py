@@ -70,7 +70,7 @@ def shell():
         shutil.rmtree(directory)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def route_table(shell):
     """The guide's table, by the demo's own text."""
     from meshpass.cli import guide
@@ -79,8 +79,7 @@ def route_table(shell):
     path.write_text(guide.ROUTE_TABLE)
     assert shell("apply", "--context", "cluster1", "-f", str(path)).returncode == 0
     assert shell("wait").returncode == 0
-    yield path
-    shell("delete", "--context", "cluster1", "--ignore-not-found", "-f", str(path))
+    return path
 
 
 def test_a_second_up_says_so(shell):
@@ -127,22 +126,25 @@ def test_exec_is_in_the_mesh_and_has_the_commands_exit_code(shell, route_table):
 
 def test_objects_by_the_commands(shell, route_table):
     """apply, get in every format, apply of what get printed, delete."""
+    other = route_table.read_text().replace("www-example-com", "other").replace("www.example.com", "other.example.com")
+    created = shell("apply", "--context", "cluster1", "-f", "-", stdin=other)
     table = shell("get", "rt", "-A", "--context", "cluster1").stdout.splitlines()
     name = shell("get", "routetable", "-n", "httpbin", "-o", "name", "--context", "cluster1").stdout
-    yaml = shell("get", "routetable/www-example-com", "-n", "httpbin", "-o", "yaml", "--context", "cluster1").stdout
+    yaml = shell("get", "routetable/other", "-n", "httpbin", "-o", "yaml", "--context", "cluster1").stdout
     same = shell("apply", "--context", "cluster1", "-f", "-", stdin=yaml)
     none = shell("get", "jwtpolicy", "-n", "httpbin")
     missing = shell("get", "jwtpolicy", "-n", "httpbin", "nothing")
-    gone = shell("delete", "routetable", "-n", "httpbin", "www-example-com", "--context", "cluster1")
+    gone = shell("delete", "routetable", "-n", "httpbin", "other", "--context", "cluster1")
 
+    assert created.stdout == "routetable.networking.gloo.solo.io/other created\n"
     assert table[0].split()[:2] == ["NAMESPACE", "NAME"]
-    assert table[1].split()[:2] == ["httpbin", "www-example-com"]
-    assert name == "routetable.networking.gloo.solo.io/www-example-com\n"
+    assert [line.split()[:2] for line in table[1:]] == [["httpbin", "other"], ["httpbin", "www-example-com"]]
+    assert name.splitlines()[0] == "routetable.networking.gloo.solo.io/other"
     assert same.returncode == 0, same.stderr
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "No resources found in httpbin namespace.\n")
     assert missing.returncode == 1
     assert '"nothing" not found' in missing.stderr
-    assert gone.stdout == 'routetable.networking.gloo.solo.io "www-example-com" deleted\n'
+    assert gone.stdout == 'routetable.networking.gloo.solo.io "other" deleted\n'
 
 
 def test_only_the_owner_gets_in(shell):
@@ -281,6 +283,23 @@ def test_ctrl_c_ends_a_mesh_in_the_foreground(shell):
 
     assert up.returncode == 0, rest
     _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []
+
+
+def test_an_up_that_nobody_waits_for_any_more_comes_to_nothing(shell):
+    """The starter of a detached mesh is killed before it is ready: no mesh is left behind."""
+    own = Shell(shell.directory / "alone")
+    own.directory.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "meshpass.cli.main", "up", "--detach"], env=own.environment, stderr=subprocess.PIPE
+    ) as up:
+        assert up.stderr is not None
+        while b"API servers" not in up.stderr.readline():
+            pass
+        processes = own.processes()
+        up.kill()
+
+    _, alive = psutil.wait_procs(processes, timeout=20)
     assert alive == []
 
 

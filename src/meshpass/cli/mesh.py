@@ -63,7 +63,9 @@ def up(
 
 
 def _say_ready(record: MeshRecord, state: StateDirectory, *, detached: bool) -> None:
-    option_text = "" if state.path == Path(".meshpass").absolute() else f" --dir {state.path}"
+    from meshpass.localmesh.directory import state_directory
+
+    option_text = "" if state.path == state_directory(None).path else f" --dir {state.path}"
     say(f"\nThe mesh is up: {', '.join(cluster.name for cluster in record.clusters)} (state in {state.path})\n")
     say(f'  eval "$(meshpass env{option_text})"      kubectl and the guide\'s variables')
     client = next((one for one in record.workloads if one.app is None), None)

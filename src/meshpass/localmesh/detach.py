@@ -33,6 +33,9 @@ def start_detached(
     Raises LocalMeshError with what the supervisor said when it did not get that far.
     """
     state.prepare()
+    if state.is_held():
+        # The supervisor would say the same, a second later: importing all of it takes that long.
+        raise state.already_running()
     bound = tied and sys.platform == "linux"
     guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
     reader, writer = os.pipe()

@@ -128,14 +128,18 @@ class StateDirectory:
             deadline = time.monotonic() + 0.2
             while not _try_lock(file.fileno(), fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
-                    record = self.read_record()
-                    by = f" (pid {record.pid})" if record else ""
-                    raise LocalMeshError(
-                        f"a mesh is already running on {self.path}{by}",
-                        hint="`meshpass status` shows it, `meshpass down` ends it, `--dir` starts another one elsewhere",
-                    )
+                    raise self.already_running()
                 time.sleep(0.01)
             yield
+
+    def already_running(self) -> LocalMeshError:
+        """What to tell somebody who wants to start a mesh where one runs."""
+        record = self.read_record()
+        by = f" (pid {record.pid})" if record else ""
+        return LocalMeshError(
+            f"a mesh is already running on {self.path}{by}",
+            hint="`meshpass status` shows it, `meshpass down` ends it, `--dir` starts another one elsewhere",
+        )
 
     def is_held(self) -> bool:
         """True while a supervisor runs on this directory."""
