@@ -14,6 +14,7 @@ from meshpass.apiserver.selector import Selector, parse_selector
 from meshpass.apiserver.status import bad_request, invalid
 
 _MATCH = "resourceVersionMatch"
+_PROPAGATION = ("Background", "Foreground", "Orphan")
 
 
 class FieldValidation(Enum):
@@ -104,7 +105,7 @@ def parse_delete_options(query: Mapping[str, str], body: Any) -> DeleteOptions:
     if body is not None and not isinstance(body, Mapping):
         raise bad_request("the body of a DELETE must be DeleteOptions")
     sent = body or {}
-    if sent.get("kind") not in {None, "DeleteOptions"}:
+    if sent.get("kind", "DeleteOptions") != "DeleteOptions":
         raise bad_request(f"the body of a DELETE must be DeleteOptions, not {sent['kind']!r}")
     dry_run = sent.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
     if dry_run not in ([], ["All"]):
@@ -113,8 +114,8 @@ def parse_delete_options(query: Mapping[str, str], body: Any) -> DeleteOptions:
     orphan = sent.get("orphanDependents", query.get("orphanDependents") == "true" or None)
     if propagation is None:
         propagation = "Orphan" if orphan else "Background"
-    if propagation not in {"Background", "Foreground", "Orphan"}:
-        raise _unsupported("DeleteOptions", "propagationPolicy", propagation, ("Background", "Foreground", "Orphan"))
+    if propagation not in _PROPAGATION:
+        raise _unsupported("DeleteOptions", "propagationPolicy", str(propagation), _PROPAGATION)
     preconditions = sent.get("preconditions") or {}
     if not isinstance(preconditions, Mapping):
         raise bad_request("preconditions must be an object")

@@ -31,7 +31,7 @@ def parse_protobuf(body: bytes) -> dict[str, Any]:
         if message is None:
             raise _not_known(f"{kind} of {version}")
         value = _message(message, _bytes(envelope.get(2, b"")), 0)
-    except (ValueError, IndexError, UnicodeDecodeError, OverflowError) as error:
+    except (ValueError, IndexError, OSError, OverflowError) as error:  # OSError: a time beyond the platform's
         raise bad_request(f"error decoding protobuf: {error}") from error
     return {"apiVersion": version, "kind": kind, **value}
 

@@ -51,6 +51,7 @@ class ApiServer:
         self._settings = settings
         self._port = settings.port
         self._group = asyncio.TaskGroup()
+        self._collector: Collector | None = None
 
     @property
     def port(self) -> int:
@@ -115,7 +116,8 @@ class ApiServer:
         registry = Registry(BUILTIN_RESOURCES)
         definitions = Definitions(self._storage, registry)
         writer = Writer(self._storage, registry, definitions)
-        self._collector = Collector(self._storage, registry, writer, event_seconds=settings.event_seconds)
+        collector = Collector(self._storage, registry, writer, event_seconds=settings.event_seconds)
+        self._collector = collector
         bootstrap(self._storage, registry, writer, settings.crds)
         rest = RestApi(self._storage, registry, writer, self._hub, bookmark_seconds=settings.bookmark_seconds)
         application = make_application(Documents(registry), rest)
@@ -135,7 +137,7 @@ class ApiServer:
         )
         server.config.load()
         await self._group.__aenter__()
-        self._collecting = self._group.create_task(self._collector.run())
+        self._collecting = self._group.create_task(collector.run())
         self._serving = self._group.create_task(server.serve([listener]))
         while not server.started:
             if self._serving.done():
@@ -146,9 +148,8 @@ class ApiServer:
 
     def _committed(self, kinds: frozenset[str]) -> None:
         self._hub.publish(kinds)
-        collector = getattr(self, "_collector", None)
-        if collector is not None:
-            collector.notify()
+        if self._collector is not None:
+            self._collector.notify()
 
 
 def _listen(host: str, port: int) -> socket.socket:
