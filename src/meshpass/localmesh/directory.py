@@ -20,6 +20,7 @@ from meshpass.errors import LocalMeshError
 
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits for Unix sockets are 104 (BSD, macOS) and 108 (Linux), with the final zero."""
+_PREFIX = "meshpass-run-"
 _LONGEST_SOCKET_NAME = len("/admin-999.sock")
 
 
@@ -179,19 +180,25 @@ class StateDirectory:
     def make_run_directory(self) -> Path:
         """An empty directory of mode 0700 for Unix sockets, whose paths have to be short. Call it under the lock.
 
-        It is ``run`` in the state directory where that is short enough, else a directory of the system's temporary
-        directory; what a supervisor that was killed left of either is removed.
+        It is ``run`` in the state directory where that is short enough, else in a temporary directory; what a
+        supervisor that was killed left of either is removed. Raises LocalMeshError where both are too long.
         """
         own = self.path / "run"
         record = self.read_record()
         for stale in {own, *([Path(record.run_directory)] if record else [])}:
             if stale == own or _is_ours(stale):
                 shutil.rmtree(stale, ignore_errors=True)
-        if len(os.fsencode(own)) + _LONGEST_SOCKET_NAME <= _LONGEST_SOCKET_PATH:
+        if _is_short(own):
             own.mkdir(mode=0o700)
             return own
-        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]
-        return Path(tempfile.mkdtemp(prefix=f"meshpass-{digest}-"))
+        prefix = f"{_PREFIX}{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]}-"
+        parent = next((one for one in _temporary() if _is_short(one / f"{prefix}12345678")), None)
+        if parent is None:
+            raise LocalMeshError(
+                f"{self.path} is too long for Unix sockets, and so is the temporary directory",
+                hint="use a shorter --dir, or a shorter TMPDIR",
+            )
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
 
 
 def control_socket(run_directory: Path) -> Path:
@@ -222,13 +229,21 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
+def _temporary() -> tuple[Path, ...]:
+    return (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108 - mkdtemp makes a private directory in it
+
+
+def _is_short(directory: Path) -> bool:
+    return len(os.fsencode(directory)) + _LONGEST_SOCKET_NAME <= _LONGEST_SOCKET_PATH
+
+
 def _is_ours(path: Path) -> bool:
     """True for a directory that `make_run_directory` made under the temporary directory, and nobody put there since."""
     with suppress(OSError):
         status = path.lstat()
         return (
-            path.parent == Path(tempfile.gettempdir())
-            and path.name.startswith("meshpass-")
+            path.parent in _temporary()
+            and path.name.startswith(_PREFIX)
             and stat.S_ISDIR(status.st_mode)
             and status.st_uid == os.getuid()
         )

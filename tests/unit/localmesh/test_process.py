@@ -146,5 +146,5 @@ def test_no_child_survives_a_killed_supervisor(tmp_path):
             time.sleep(0.01)
         assert [pid for pid in bound if alive(pid)] == []
     finally:
-        if alive(leaf[0]):
-            os.kill(leaf[0], signal.SIGKILL)
+        for pid in filter(alive, [*leaf, *group]):
+            os.kill(pid, signal.SIGKILL)
