@@ -85,7 +85,7 @@ class Storage:
         """Counts removals and writes of objects with owners: while it stands still there is no new garbage."""
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=0.1)
         try:
             # Exclusive: a second process that opened the file would break the order of revisions.
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
