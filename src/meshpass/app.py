@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from meshpass.api.core import EndpointSlice, Namespace, Pod, Service
+from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
 from meshpass.api.kind import Kind
 from meshpass.api.kinds import KINDS, kind_of_type
 from meshpass.api.metadata import ApiObject
@@ -22,17 +22,20 @@ from meshpass.control import ControlApi, listen_privately
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
 from meshpass.httpserver import HttpServer
+from meshpass.jwks.download import Downloader
+from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.client import KubeClient
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.informer import Informer
 from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
-from meshpass.reconciler import Outputs, Reconciler
+from meshpass.reconciler import Inputs, Outputs, Reconciler
+from meshpass.translate import FeatureGates, TranslateSettings
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.server import AdsServer
 
-CORE_TYPES: tuple[type[ApiObject], ...] = (Namespace, Service, EndpointSlice, Pod)
+CORE_TYPES: tuple[type[ApiObject], ...] = (Namespace, Service, EndpointSlice, Pod, Secret)
 
 WATCHED: tuple[Kind, ...] = (*(kind_of_type(kind) for kind in CORE_TYPES), *KINDS)
 """What is read from every API server: our kinds, and of Kubernetes' own only what translation looks at."""
@@ -48,6 +51,9 @@ class ControlPlaneSettings:
     management_cluster: str
     ads_socket: Path
     control_socket: Path
+    directory: Path
+    """What has to outlive the process: the last good key sets."""
+    gates: FeatureGates = field(default_factory=FeatureGates)
 
 
 @asynccontextmanager
@@ -62,10 +68,11 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         }
         store, cache, memo = ObjectStore(), SnapshotCache(), Memo()
         statuses, events = StatusWriter(clients, store), EventRecorder(clients, store)
+        translating = TranslateSettings(management_cluster=settings.management_cluster, gates=settings.gates)
+        keys = KeySetFetcher(settings.directory / "jwks", Downloader())
         reconciler = Reconciler(
-            store,
+            Inputs(store=store, keys=keys, settings=translating),
             Outputs(cache=cache, statuses=statuses, events=events),
-            management_cluster=settings.management_cluster,
             memo=memo,
         )
 
@@ -77,7 +84,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         )
         await stack.enter_async_context(AdsServer(cache, plan, listen=settings.ads_socket))
         informers = _make_informers(clients.values(), store)
-        endless = [*(one.run() for one in informers), statuses.run(), events.run(), reconciler.run()]
+        endless = [*(one.run() for one in informers), statuses.run(), events.run(), keys.run(), reconciler.run()]
         tasks = await stack.enter_async_context(_running(endless))
         server = HttpServer(control.application)
         serving = await server.start(listen_privately(settings.control_socket), tasks)

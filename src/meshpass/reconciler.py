@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 from meshpass.api.objectset import ObjectKey
 from meshpass.envoy.build import build_snapshot
 from meshpass.ir import ObjectRef, Proxy
+from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
-from meshpass.translate import Report, translate
+from meshpass.translate import Report, TranslateSettings, translate
+from meshpass.translate.keysource import KeyFetch, KeySource
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
 from meshpass.xds.cache import SnapshotCache
@@ -25,6 +27,15 @@ logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL_SECONDS = 0.05
 """Statuses are worked out at most this often: most proxies acknowledge within it, so that one write says it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What the reconciler works from."""
+
+    store: ObjectStore
+    keys: KeySetFetcher
+    settings: TranslateSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +53,17 @@ class Reconciler:
     Nothing is published before every API server has been listed once: half of the objects could open a route.
     """
 
-    def __init__(self, store: ObjectStore, outputs: Outputs, *, management_cluster: str, memo: Memo) -> None:
-        self._store = store
+    def __init__(self, inputs: Inputs, outputs: Outputs, *, memo: Memo) -> None:
+        self._store = inputs.store
+        self._keys = inputs.keys
+        self._settings = inputs.settings
         self._cache = outputs.cache
         self._statuses = outputs.statuses
         self._events = outputs.events
-        self._management_cluster = management_cluster
         self._memo = memo
         self._report = Report(objects={})
+        self._policies: Mapping[str, ObjectKey] = {}
+        self._key_sources: Mapping[KeySource, KeyFetch] = {}
         self._translated = -1
         self._published: dict[str, tuple[Proxy, int]] = {}
         self._changed_at: dict[ObjectKey, int] = {}
@@ -68,6 +82,17 @@ class Reconciler:
         """Every proxy that there has to be."""
         return tuple(self._published)
 
+    def policy_of(self, selection_class: str) -> ObjectKey | None:
+        """The policy that holds on a selection class."""
+        return self._policies.get(selection_class)
+
+    def note_unknown_key(self, selection_class: str, kid: str | None) -> None:
+        """A proxy saw a token of this class whose key it does not have: the policy's key sets are asked again soon."""
+        policy = self._policies.get(selection_class)
+        for source, fetch in self._key_sources.items():
+            if policy in fetch.policies:
+                self._keys.note_unknown_kid(source, kid)
+
     def late(self) -> tuple[str, ...]:
         """The proxies that have not acknowledged what was published last."""
         return tuple(node for node in self._published if not self._cache.state(node).in_sync)
@@ -77,6 +102,7 @@ class Reconciler:
         await self._store.wait_synced()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_objects())
+            tasks.create_task(self._follow_keys())
             tasks.create_task(self._follow_acknowledgements())
             tasks.create_task(self._follow_statuses())
         raise AssertionError("the loops never return")
@@ -90,6 +116,12 @@ class Reconciler:
         while True:
             self.reconcile()
             await self._store.wait_changed(self._translated)
+
+    async def _follow_keys(self) -> NoReturn:
+        seen = self._keys.revision
+        while True:
+            seen = await self._keys.wait_changed(seen)
+            self.reconcile()
 
     async def _follow_acknowledgements(self) -> NoReturn:
         seen = -1
@@ -108,12 +140,15 @@ class Reconciler:
         """Translate the objects as they are now and publish what changed."""
         started = time.perf_counter()
         revision = self._store.revision
-        translation = translate(self._store.objects, self._management_cluster, self._memo)
+        translation = translate(self._store.objects, self._keys.key_sets, self._settings, self._memo)
+        self._keys.follow(translation.key_sources)
         for key, report in translation.report.objects.items():
             if report != self._report.objects.get(key):
                 self._changed_at[key] = revision
         self._changed_at = {key: self._changed_at[key] for key in translation.report.objects}
         self._report = translation.report
+        self._policies = translation.policies
+        self._key_sources = translation.key_sources
         changed = self._publish(translation.proxies, revision)
         self._translated = revision
         self._statuses_due.set()

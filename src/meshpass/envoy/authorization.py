@@ -1,40 +1,48 @@
-"""PolicySet → the configuration of the authorization (RBAC) filter."""
+"""PolicySet → the configuration of the authorization (RBAC) filter of a phase."""
 
 from __future__ import annotations
 
-from envoy.config.rbac.v3 import rbac_pb2 as rbac_v3
+from envoy.config.rbac.v3.rbac_pb2 import RBAC as RBAC_RULES
+from envoy.config.rbac.v3.rbac_pb2 import MetadataSource, Permission, Policy, Principal, SourcedMetadata
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
 from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
-from meshpass.envoy.filters import AUTHORIZATION_FILTER, CLASS_KEY, ROUTE_METADATA, build_extension_config
+from meshpass.envoy.claim_rule import build_payload_principal
+from meshpass.envoy.filters import CLASS_KEY, ROUTE_METADATA, Side, Stage, build_extension_config, filter_name
 from meshpass.envoy.snapshot import Resource
-from meshpass.ir import PolicySet
+from meshpass.ir import Phase, PolicySet
 
 
-def build_authorization_filter(policies: PolicySet) -> Resource:
-    """The authorization filter: 403 ``RBAC: access denied`` on the routes of denied classes, nothing on others."""
-    message = RBAC()
-    if policies.denied:
-        message.rules.action = rbac_v3.RBAC.DENY
-        message.rules.policies["denied"].CopyFrom(
-            rbac_v3.Policy(
-                permissions=[_of_class(selection_class) for selection_class in sorted(policies.denied)],
-                principals=[rbac_v3.Principal(any=True)],
-            )
+def build_authorization_filter(side: Side, phase: Phase, policies: PolicySet) -> Resource:
+    """403 ``RBAC: access denied`` on the routes of denied classes, and for payloads that break a rule of their policy.
+
+    Rules are found by payload key, not by class: their number is that of different rules, however many routes there are.
+    """
+    rules = {}
+    if policies.denied and phase is Phase.PRE_AUTHZ:
+        rules["denied"] = Policy(
+            permissions=[_of_class(selection_class) for selection_class in sorted(policies.denied)],
+            principals=[Principal(any=True)],
         )
-    return build_extension_config(AUTHORIZATION_FILTER, message, policies.sources)
+    for key, payload in policies.of(phase).payloads.items():
+        if payload.rules:
+            rules[key] = Policy(
+                permissions=[Permission(any=True)], principals=[build_payload_principal(key, payload.rules)]
+            )
+    message = RBAC(rules=RBAC_RULES(action=RBAC_RULES.DENY, policies=rules)) if rules else RBAC()
+    return build_extension_config(filter_name(side, phase, Stage.AUTHORIZATION), message, policies.sources)
 
 
-def _of_class(selection_class: str) -> rbac_v3.Permission:
-    return rbac_v3.Permission(
-        sourced_metadata=rbac_v3.SourcedMetadata(
+def _of_class(selection_class: str) -> Permission:
+    return Permission(
+        sourced_metadata=SourcedMetadata(
             metadata_matcher=MetadataMatcher(
                 filter=ROUTE_METADATA,
                 path=[MetadataMatcher.PathSegment(key=CLASS_KEY)],
                 value=ValueMatcher(string_match=StringMatcher(exact=selection_class)),
             ),
-            metadata_source=rbac_v3.MetadataSource.ROUTE,
+            metadata_source=MetadataSource.ROUTE,
         )
     )

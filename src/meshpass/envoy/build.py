@@ -9,11 +9,13 @@ from types import MappingProxyType
 from meshpass.envoy.authorization import build_authorization_filter
 from meshpass.envoy.backend import build_cluster, build_endpoints
 from meshpass.envoy.claim_header import build_claim_header_filter
+from meshpass.envoy.filters import Side
+from meshpass.envoy.finish import build_finish_filter
 from meshpass.envoy.jwt import build_jwt_filter
 from meshpass.envoy.listener import build_listener
 from meshpass.envoy.route import build_route_configuration
 from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
-from meshpass.ir import Backend, PolicySet, Proxy, RouteConfiguration
+from meshpass.ir import Backend, OutboundListener, Phase, PolicySet, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 
 
@@ -27,7 +29,7 @@ def build_snapshot(proxy: Proxy, memo: Memo) -> Snapshot:
             {
                 CLUSTER: memo(_join, own_clusters, clusters),
                 ENDPOINTS: memo(_join, own_endpoints, endpoints),
-                EXTENSION_CONFIG: memo(_build_policies, proxy.policies),
+                EXTENSION_CONFIG: memo(_build_filters, _sides(proxy), proxy.policies, proxy.inbound_policies, memo),
                 LISTENER: _by_name(memo(build_listener, listener) for listener in proxy.listeners),
                 ROUTES: memo(_build_routes, proxy.routes, memo),
             }
@@ -46,10 +48,31 @@ def _join(own: dict[str, Resource], shared: dict[str, Resource]) -> Mapping[str,
     return ChainMap(own, shared) if own else shared
 
 
-def _build_policies(policies: PolicySet) -> Mapping[str, Resource]:
-    return _by_name(
-        (build_jwt_filter(policies), build_authorization_filter(policies), build_claim_header_filter(policies))
-    )
+def _sides(proxy: Proxy) -> tuple[Side, ...]:
+    """The sides that the proxy has: a filter configuration that no listener asks for would never be acknowledged."""
+    kinds = {Side.OUTBOUND if isinstance(listener, OutboundListener) else Side.INBOUND for listener in proxy.listeners}
+    return tuple(sorted(kinds))
+
+
+def _build_filters(
+    sides: tuple[Side, ...], outbound: PolicySet, inbound: PolicySet, memo: Memo
+) -> Mapping[str, Resource]:
+    by_side = {Side.OUTBOUND: outbound, Side.INBOUND: inbound}
+    return _by_name(resource for side in sides for resource in memo(_build_policies, side, by_side[side], memo))
+
+
+def _build_policies(side: Side, policies: PolicySet, memo: Memo) -> tuple[Resource, ...]:
+    resources = []
+    for phase in Phase:
+        of_phase = policies.of(phase)
+        sources = policies.sources
+        resources += [
+            memo(build_jwt_filter, side, phase, of_phase, sources),
+            build_authorization_filter(side, phase, policies),
+            build_claim_header_filter(side, phase, policies),
+            build_finish_filter(side, phase, of_phase, sources),
+        ]
+    return tuple(resources)
 
 
 def _build_routes(routes: RouteConfiguration | None, memo: Memo) -> Mapping[str, Resource]:

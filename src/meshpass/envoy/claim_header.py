@@ -3,43 +3,121 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation, Mutations
 
-from meshpass.envoy.filters import CLAIM_HEADER_FILTER, JWT_METADATA, build_extension_config
+from meshpass.envoy.filters import JWT_METADATA, Side, Stage, build_extension_config, filter_name
 from meshpass.envoy.snapshot import Resource
-from meshpass.ir import ClaimHeader, PolicySet
+from meshpass.ir import ClaimHeader, PayloadRules, Phase, PolicySet
+
+_APPEND = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+_OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+_OVERWRITE_EXISTING = HeaderValueOption.OVERWRITE_IF_EXISTS
+_ADD_ABSENT = HeaderValueOption.ADD_IF_ABSENT
+
+SAVED = "x-meshpass-saved-"
+"""Before the name of a header: the client's value of it, until a policy that appends to it has been found to hold."""
+CLAIM = "x-meshpass-claim"
+JOINED = "x-meshpass-joined"
 
 _PLAIN_CLAIM = re.compile(r"[A-Za-z0-9_./-]+")
 
 
-def build_claim_header_filter(policies: PolicySet) -> Resource:
-    """The claim-header filter: for each payload key, its claims to their headers.
+def build_claim_header_filter(side: Side, phase: Phase, policies: PolicySet) -> Resource:
+    """The claim-header filter of a phase.
 
-    A mutation reads the payload under its own key, which only a provider with just these claim headers writes, so it
-    does nothing on the requests of others. An absent claim formats to nothing, and nothing is not written.
+    The first phase removes the client's copy of every header that some policy overwrites, on all routes: such a header
+    reaches the application from a verified token or not at all. Where another policy appends to the same header, the
+    client's copy is kept aside until a payload of that policy is there. A mutation reads the payload under its own key,
+    so it does nothing on the requests of others. What formats to nothing, such as an absent claim, is not written.
     """
-    by_key = policies.claim_headers
-    mutations = [_build_mutation(key, entry) for key in sorted(by_key) for entry in by_key[key]]
+    payloads = policies.of(phase).payloads
+    mutations = _strip(policies) if phase is Phase.PRE_AUTHZ else []
+    mixed = _mixed(policies)
+    for key in sorted(payloads):
+        for entry in payloads[key].claim_headers:
+            if entry.append and entry.header in mixed:
+                kept = _when(key, _request_header(SAVED + entry.header))
+                mutations.append(_write(entry.header, kept, _OVERWRITE))
+            mutations.extend(_write_claim(key, entry))
+    if phase is Phase.POST_AUTHZ:
+        mutations.extend(Mutation(remove=SAVED + header) for header in mixed)
     message = HeaderMutation(mutations=Mutations(request_mutations=mutations))
-    return build_extension_config(CLAIM_HEADER_FILTER, message, policies.sources)
+    return build_extension_config(filter_name(side, phase, Stage.CLAIM_HEADERS), message, policies.sources)
 
 
-def _build_mutation(payload_key: str, entry: ClaimHeader) -> Mutation:
-    # The JWT filter has already removed the client's copy of a header that is not appended to.
-    return Mutation(
-        append=HeaderValueOption(
-            header=HeaderValue(key=entry.header, value=_claim_format(payload_key, entry.claim)),
-            append_action=HeaderValueOption.APPEND_IF_EXISTS_OR_ADD,
-        )
-    )
+def _all_payloads(policies: PolicySet) -> Iterable[PayloadRules]:
+    return (*policies.pre.payloads.values(), *policies.post.payloads.values())
+
+
+def _headers(policies: PolicySet, *, append: bool) -> set[str]:
+    entries = (entry for payload in _all_payloads(policies) for entry in payload.claim_headers)
+    return {entry.header for entry in entries if entry.append is append}
+
+
+def _mixed(policies: PolicySet) -> list[str]:
+    """Headers that one policy overwrites and another appends to."""
+    return sorted(_headers(policies, append=False) & _headers(policies, append=True))
+
+
+def _strip(policies: PolicySet) -> list[Mutation]:
+    mutations = []
+    mixed = _mixed(policies)
+    for header in sorted(_headers(policies, append=False)):
+        if header in mixed:
+            mutations.append(Mutation(remove=SAVED + header))
+            mutations.append(_write(SAVED + header, f"%CEL({_request_header(header)})%", _OVERWRITE))
+        mutations.append(Mutation(remove=header))
+    return mutations
+
+
+def _write_claim(payload_key: str, entry: ClaimHeader) -> Iterator[Mutation]:
+    claim = _claim_format(payload_key, entry.claim)
+    if not entry.append:
+        yield _write(entry.header, claim, _OVERWRITE)
+    elif entry.delimiter == ",":
+        yield _write(entry.header, claim, _APPEND)
+    else:
+        # Three headers that live within this filter: the claim; the client's value, if both are there; both joined.
+        yield from (Mutation(remove=CLAIM), Mutation(remove=JOINED))
+        yield _write(CLAIM, claim, _OVERWRITE)
+        both = f"%CEL([{_request_header(CLAIM)}, {_request_header(entry.header)}][1])%"
+        yield _write(JOINED, both, _OVERWRITE)
+        delimiter = entry.delimiter.replace("%", "%%")
+        yield _write(JOINED, f"%REQ({JOINED})%{delimiter}%REQ({CLAIM})%", _OVERWRITE_EXISTING)
+        yield _write(entry.header, f"%REQ({JOINED})%", _OVERWRITE)
+        yield _write(entry.header, f"%REQ({CLAIM})%", _ADD_ABSENT)
+        yield from (Mutation(remove=CLAIM), Mutation(remove=JOINED))
+
+
+def _write(header: str, value: str, action: HeaderValueOption.HeaderAppendAction) -> Mutation:
+    return Mutation(append=HeaderValueOption(header=HeaderValue(key=header, value=value), append_action=action))
 
 
 def _claim_format(payload_key: str, claim: str) -> str:
     if _PLAIN_CLAIM.fullmatch(claim):
         return f"%DYNAMIC_METADATA({JWT_METADATA}:{payload_key}:{claim})%"
     # The command above splits at colons and ends at a parenthesis; a claim named by a URL needs an expression.
-    literal = "".join(f"\\U{ord(character):08x}" for character in claim)
-    return f"%CEL(metadata.filter_metadata['{JWT_METADATA}']['{payload_key}']['{literal}'])%"
+    return f"%CEL({_payload(payload_key)}['{_quote(claim)}'])%"
+
+
+def _payload(payload_key: str) -> str:
+    return f"metadata.filter_metadata['{JWT_METADATA}']['{payload_key}']"
+
+
+def _request_header(name: str) -> str:
+    return f"request.headers['{_quote(name)}']"
+
+
+def _when(payload_key: str, value: str) -> str:
+    """The value if there is a payload under the key: an expression with a part that is not there formats to nothing."""
+    return f"%CEL([{_payload(payload_key)}, {value}][1])%"
+
+
+def _quote(text: str) -> str:
+    """Text inside a CEL literal, with nothing in it that the formatter or CEL could read as its own."""
+    plain = re.compile(r"[A-Za-z0-9_-]")
+    return "".join(c if plain.match(c) else f"\\U{ord(c):08x}" for c in text)

@@ -1,6 +1,8 @@
-"""The HTTP filters of a sidecar's outbound side, their names and their order: one place for all of it."""
+"""The HTTP filters, their names and their order: one place for all of it."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
@@ -10,18 +12,41 @@ from google.protobuf.message import Message
 from meshpass.envoy.backend import ads_config_source
 from meshpass.envoy.resource import TYPE_URL_PREFIX, build_resource, pack
 from meshpass.envoy.snapshot import Resource
-from meshpass.ir import ObjectRef
+from meshpass.ir import ObjectRef, Phase
 
-JWT_FILTER = "meshpass.jwt"
-AUTHORIZATION_FILTER = "meshpass.authorization"
-CLAIM_HEADER_FILTER = "meshpass.claim-headers"
 
-HTTP_FILTER_ORDER = (
-    (JWT_FILTER, "envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"),
-    (AUTHORIZATION_FILTER, "envoy.extensions.filters.http.rbac.v3.RBAC"),
-    (CLAIM_HEADER_FILTER, "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"),
+class Side(StrEnum):
+    """Which of a proxy's listeners: where the workload calls from, or where it is called."""
+
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Stage(StrEnum):
+    """What a filter is for."""
+
+    JWT = "jwt"
+    AUTHORIZATION = "authorization"
+    CLAIM_HEADERS = "claim-headers"
+    FINISH = "finish"
+
+
+_HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+
+STAGE_ORDER = (
+    (Stage.JWT, ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",)),
+    (Stage.AUTHORIZATION, ("envoy.extensions.filters.http.rbac.v3.RBAC",)),
+    (Stage.CLAIM_HEADERS, (_HEADER_MUTATION,)),
+    (Stage.FINISH, ("envoy.extensions.filters.http.lua.v3.Lua", _HEADER_MUTATION)),
 )
-"""Who the caller is, whether they may, what the application is told; then the router."""
+"""Who the caller is, whether they may, what the application is told, what is tidied up. With the types that each may be."""
+
+HTTP_FILTER_ORDER = tuple((phase, stage, types) for phase in Phase for stage, types in STAGE_ORDER)
+"""All stages of a phase, then those of the next; AccessPolicy's place is between the phases. Then the router.
+
+The chain is the same whatever policies there are: a change of it would be a change of the listener, which closes
+connections. One policy holds on a route, so priorities within a phase order nothing among JWT policies.
+"""
 
 ROUTE_METADATA = "meshpass"
 CLASS_KEY = "class"
@@ -29,18 +54,27 @@ CLASS_KEY = "class"
 
 JWT_METADATA = "envoy.filters.http.jwt_authn"
 """Where verified payloads are put; Envoy uses this namespace however the filter is named."""
+PROVIDER_KEY = "provider:"
+"""In that namespace, before the name of the provider that accepted a token: the token's header."""
+FAILED_KEY = "failed:"
+"""In that namespace, before the name of a provider whose token failed and may pass: why it failed."""
 
 
-def build_http_filters() -> list[HttpFilter]:
-    """All filters in order. Each but the router is fetched by ECDS, so that a policy edit touches no listener.
+def filter_name(side: Side, phase: Phase, stage: Stage) -> str:
+    """The name of a filter, which is also the name of its ECDS resource."""
+    return f"meshpass.{side}.{phase}.{stage}"
+
+
+def build_http_filters(side: Side) -> list[HttpFilter]:
+    """All filters of one side in order. Each but the router is fetched by ECDS, so that a policy edit touches no listener.
 
     There is no default configuration: until the real one has come, the listener does not accept connections.
     """
     filters = []
-    for name, message in HTTP_FILTER_ORDER:
-        http_filter = HttpFilter(name=name)
+    for phase, stage, types in HTTP_FILTER_ORDER:
+        http_filter = HttpFilter(name=filter_name(side, phase, stage))
         http_filter.config_discovery.config_source.CopyFrom(ads_config_source())
-        http_filter.config_discovery.type_urls.append(TYPE_URL_PREFIX + message)
+        http_filter.config_discovery.type_urls.extend(TYPE_URL_PREFIX + message for message in types)
         filters.append(http_filter)
     # Envoy's own x-envoy-* headers say nothing that applications of the mesh are meant to read.
     filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))

@@ -11,10 +11,8 @@ from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
 from envoy.config.route.v3 import route_components_pb2 as route_v3
 from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigurationMessage
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
-from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
-    HttpFilter,
     LocalReplyConfig,
     Rds,
     ResponseMapper,
@@ -24,8 +22,9 @@ from google.protobuf.wrappers_pb2 import BoolValue
 
 from meshpass.envoy.address import build_address
 from meshpass.envoy.backend import ads_config_source
-from meshpass.envoy.filters import build_http_filters
+from meshpass.envoy.filters import Side, build_http_filters
 from meshpass.envoy.resource import build_resource, pack
+from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import InboundListener, Listener, OutboundListener
 
@@ -54,8 +53,7 @@ def build_listener(listener: Listener) -> Resource:
 def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
     manager = _connection_manager(listener.name)
     manager.rds.CopyFrom(Rds(config_source=ads_config_source(), route_config_name=listener.route_configuration))
-    manager.http_filters.extend(build_http_filters())
-    manager.local_reply_config.CopyFrom(_local_replies())
+    manager.http_filters.extend(build_http_filters(Side.OUTBOUND))
     return manager
 
 
@@ -65,13 +63,14 @@ def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
         match=route_v3.RouteMatch(prefix="/"),
         route=route_v3.RouteAction(cluster=listener.backend, timeout=Duration()),
     )
+    set_selection_class(everything, Side.INBOUND, listener.selection_class)
     manager.route_config.CopyFrom(
         RouteConfigurationMessage(
             name=listener.name,
             virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
         )
     )
-    manager.http_filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))
+    manager.http_filters.extend(build_http_filters(Side.INBOUND))
     return manager
 
 
@@ -81,6 +80,7 @@ def _connection_manager(name: str) -> HttpConnectionManager:
         # A path is brought to its one form before routes are matched, so that `/a/../b` cannot pass for `/a`.
         normalize_path=BoolValue(value=True),
         skip_xff_append=True,
+        local_reply_config=_local_replies(),
     )
 
 

@@ -8,16 +8,14 @@ from envoy.config.core.v3 import base_pb2 as core
 from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from envoy.config.route.v3 import route_components_pb2 as route_v3
 from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigurationMessage
-from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import PerRouteConfig
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
-from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from meshpass.envoy.filters import CLASS_KEY, JWT_FILTER, ROUTE_METADATA
-from meshpass.envoy.resource import build_resource, pack
+from meshpass.envoy.filters import Side
+from meshpass.envoy.resource import build_resource
+from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import (
     DirectResponse,
@@ -52,12 +50,8 @@ def _build_virtual_host(host: VirtualHost) -> route_v3.VirtualHost:
 
 
 def _build_route(route: Route) -> route_v3.Route:
-    message = route_v3.Route(
-        name=route.name,
-        match=_build_match(route.match),
-        metadata=core.Metadata(filter_metadata={ROUTE_METADATA: _class_metadata(route.selection_class)}),
-        typed_per_filter_config={JWT_FILTER: _class_requirement(route.selection_class)},
-    )
+    message = route_v3.Route(name=route.name, match=_build_match(route.match))
+    set_selection_class(message, Side.OUTBOUND, route.selection_class)
     match route.action:
         case Forward():
             message.route.CopyFrom(_build_forward(route.action))
@@ -66,16 +60,6 @@ def _build_route(route: Route) -> route_v3.Route:
         case _:  # pragma: no cover
             assert_never(route.action)
     return message
-
-
-def _class_metadata(selection_class: str) -> Struct:
-    struct = Struct()
-    struct.fields[CLASS_KEY].string_value = selection_class
-    return struct
-
-
-def _class_requirement(selection_class: str) -> Any:
-    return pack(PerRouteConfig(requirement_name=selection_class))
 
 
 def _build_forward(action: Forward) -> route_v3.RouteAction:

@@ -3,9 +3,10 @@
 A policy edit changes up to three filters, and routes name what the filters must know. Each step below is sent after
 the one before is acknowledged; steps that change nothing are left out, so most edits are one step.
 
-1. *expand*: backends, denials and claim headers of both sides. None of these opens anything, and a claim header acts
-   only on a payload that its provider wrote.
-2. *require*: the requirements of the target, and of classes that only routes of the old side still carry.
+1. *expand*: backends, denials, and what is done with payloads, of both sides. None of these opens anything, and a rule
+   for a payload acts only on a payload that a provider of its own policy wrote.
+2. *require*: the requirements of the target, and of classes that only routes of the old side still carry. A class whose
+   token is verified in another phase than before is verified in both for a while (``phase_move``).
 3. *switch*: listeners and routes of the target.
 4. *contract*: the target alone.
 """
@@ -17,8 +18,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from meshpass.envoy.build import build_snapshot
+from meshpass.envoy.phase_move import moving_classes, verify_once_kept, verify_twice
 from meshpass.envoy.snapshot import Resource, Snapshot
-from meshpass.ir import Backend, PolicySet, Proxy
+from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy
 from meshpass.memo import Memo
 
 Plan = Callable[[Snapshot | None, Snapshot], tuple[Snapshot, ...]]
@@ -34,14 +36,21 @@ def plan_transition(current: Snapshot | None, target: Snapshot, memo: Memo) -> t
 
 
 def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
-    backends = memo(_union_backends, old.backends, new.backends)
-    application = memo(_union_backends, old.application, new.application)
     expanded = replace(
-        old, backends=backends, application=application, policies=memo(_expand, old.policies, new.policies)
+        old,
+        backends=memo(_union_backends, old.backends, new.backends),
+        application=memo(_union_backends, old.application, new.application),
+        policies=memo(_expand, old.policies, new.policies),
+        inbound_policies=memo(_expand, old.inbound_policies, new.inbound_policies),
     )
-    required = replace(expanded, policies=memo(_require, old.policies, new.policies))
-    switched = replace(required, listeners=new.listeners, routes=new.routes)
-    return (expanded, required, switched, new)
+    outbound = memo(_require, old.policies, new.policies)
+    inbound = memo(_require, old.inbound_policies, new.inbound_policies)
+    required = [
+        replace(expanded, policies=policies, inbound_policies=inbound_policies)
+        for policies, inbound_policies in zip(outbound, inbound, strict=True)
+    ]
+    switched = replace(required[-1], listeners=new.listeners, routes=new.routes)
+    return (expanded, *required, switched, new)
 
 
 def _without_repeats(current: Snapshot, steps: list[Snapshot]) -> list[Snapshot]:
@@ -69,26 +78,53 @@ def _union_backends(old: tuple[Backend, ...], new: tuple[Backend, ...]) -> tuple
 
 
 def _expand(old: PolicySet, new: PolicySet) -> PolicySet:
-    """The requirements of the old side; claim headers and denials of both."""
+    """The requirements of the old side; of both sides, denials and what is done after verification."""
     if old is new:
         return old
-    return replace(
-        old,
-        claim_headers=MappingProxyType({**old.claim_headers, **new.claim_headers}),
+    return PolicySet(
+        pre=_expand_phase(old.pre, new.pre),
+        post=_expand_phase(old.post, new.post),
         denied=old.denied | new.denied,
         sources=old.sources | new.sources,
     )
 
 
-def _require(old: PolicySet, new: PolicySet) -> PolicySet:
-    """The requirements of the new side, and of the old side for classes that the new side no longer has."""
+def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
     if old is new:
         return old
+    return replace(
+        old,
+        payloads=MappingProxyType({**old.payloads, **new.payloads}),
+        failed=MappingProxyType({**old.failed, **new.failed}),
+        rerouted=old.rerouted | new.rerouted,
+    )
+
+
+def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, PolicySet, PolicySet]:
+    """The requirements of the new side, and of the old side for classes that the new side no longer has.
+
+    In three steps, of which only the last differs from the others unless a class moves to the other phase.
+    """
+    if old is new:
+        return (old, old, old)
+    expanded = _expand(old, new)
+    last = replace(
+        expanded,
+        pre=_require_phase(expanded.pre, old.pre, new.pre),
+        post=_require_phase(expanded.post, old.post, new.post),
+    )
+    moving = moving_classes(old, last)
+    if not moving:
+        return (last, last, last)
+    return (verify_twice(old, last, moving), verify_once_kept(last, moving), last)
+
+
+def _require_phase(expanded: PhasePolicies, old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
     requirements = {**old.requirements, **new.requirements}
-    needed = {name for requirement in requirements.values() for name in requirement.providers}
+    needed = {name for all_of in requirements.values() for one in all_of for name in one.providers}
     providers = {provider.name: provider for provider in (*old.providers, *new.providers)}
     return replace(
-        _expand(old, new),
+        expanded,
         requirements=MappingProxyType(requirements),
         providers=tuple(providers[name] for name in sorted(needed)),
     )

@@ -5,9 +5,19 @@ another leads to equal bytes for Envoy, whatever it was made from.
 """
 
 from meshpass.ir.backend import Backend, Endpoint
+from meshpass.ir.claim import ClaimHeader, ClaimPattern, ClaimRule, PatternKind, PayloadRules
 from meshpass.ir.listener import InboundListener, Listener, OutboundListener
 from meshpass.ir.match import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
-from meshpass.ir.policy import ClaimHeader, JwtProvider, JwtRequirement, PolicySet, TokenHeader
+from meshpass.ir.policy import (
+    Allow,
+    FailedToken,
+    JwtProvider,
+    JwtRequirement,
+    Phase,
+    PhasePolicies,
+    PolicySet,
+    TokenHeader,
+)
 from meshpass.ir.proxy import Proxy
 from meshpass.ir.ref import ObjectRef
 from meshpass.ir.route import (
@@ -21,10 +31,14 @@ from meshpass.ir.route import (
 )
 
 __all__ = [
+    "Allow",
     "Backend",
     "ClaimHeader",
+    "ClaimPattern",
+    "ClaimRule",
     "DirectResponse",
     "Endpoint",
+    "FailedToken",
     "Forward",
     "HeaderMatch",
     "InboundListener",
@@ -37,6 +51,10 @@ __all__ = [
     "PathMatch",
     "PathPrefix",
     "PathRegex",
+    "PatternKind",
+    "PayloadRules",
+    "Phase",
+    "PhasePolicies",
     "PolicySet",
     "Proxy",
     "QueryMatch",

@@ -23,6 +23,8 @@ class InboundListener:
     address: str
     port: int
     backend: str
+    selection_class: str
+    """Hash of the Service ports that lead here: what destination policies select by."""
 
 
 Listener = OutboundListener | InboundListener

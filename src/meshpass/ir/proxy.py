@@ -23,3 +23,6 @@ class Proxy:
     """What the routes send to; sorted by name."""
     routes: RouteConfiguration | None = None
     policies: PolicySet = field(default_factory=PolicySet)
+    """What holds on the routes."""
+    inbound_policies: PolicySet = field(default_factory=PolicySet)
+    """What holds on the inbound listeners."""

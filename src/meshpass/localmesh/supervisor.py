@@ -149,6 +149,7 @@ def _control_plane_settings(mesh: LocalMesh, state: StateDirectory, run_director
         management_cluster=mesh.management.name,
         ads_socket=ads_socket(run_directory),
         control_socket=control_socket(run_directory),
+        directory=state.path,
     )
 
 

@@ -13,13 +13,8 @@ ACTED_ON: dict[str, frozenset[str]] = {
     "JWTPolicy": frozenset(
         {
             "spec.applyToRoutes[]",
-            "spec.config.providers{}.issuer",
-            "spec.config.providers{}.audiences[]",
-            "spec.config.providers{}.tokenSource",
-            "spec.config.providers{}.local.inline",
-            "spec.config.providers{}.claimsToHeaders[]",
-            "spec.config.providers{}.keepToken",
-            "spec.config.providers{}.clockSkewSeconds",
+            "spec.applyToDestinations[]",
+            "spec.config",
         }
     ),
     "RouteTable": frozenset(
@@ -45,17 +40,7 @@ ACTED_ON: dict[str, frozenset[str]] = {
 }
 """Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""
 
-EMPTY_OBJECTS = frozenset(
-    {
-        "spec.config",
-        "spec.config.providers{}",
-        "spec.config.providers{}.local",
-        "spec.config.phase",
-        "spec.config.phase.preAuthz",
-        "spec.http[]",
-        "spec.http[].matchers[]",
-    }
-)
+EMPTY_OBJECTS = frozenset({"spec.http[]", "spec.http[].matchers[]"})
 """Paths that say nothing by themselves: a field below them has its own effect or none."""
 
 

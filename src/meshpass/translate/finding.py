@@ -29,6 +29,8 @@ class Reason(StrEnum):
     INVALID_KEY = "InvalidKey"
     INVALID_HOST = "InvalidHost"
     JWKS_SOURCE_MISSING = "JWKSSourceMissing"
+    JWKS_STALE = "JWKSStale"
+    SHARED_KEY = "SharedKey"
     PROVIDERS_MISSING = "ProvidersMissing"
     CLAIM_HEADER_SPOOFABLE = "ClaimHeaderSpoofable"
     CONFLICTED = "Conflicted"

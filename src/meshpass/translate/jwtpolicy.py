@@ -2,58 +2,74 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from meshpass.api.objectset import ObjectKey
-from meshpass.api.security import JWTPolicy, JWTProvider, TokenSource
-from meshpass.ir import ClaimHeader, JwtRequirement, TokenHeader
+from meshpass.api.security import ClearRouteCache, JWTPolicy, JWTPolicyConfig, JWTProvider, ValidationPolicy
+from meshpass.ir import Allow, FailedToken, JwtRequirement, PayloadRules, Phase
 from meshpass.ir import JwtProvider as IrProvider
+from meshpass.memo import Memo
+from meshpass.translate.claims import rule_problems, translate_rules
 from meshpass.translate.effect import find_without_effect
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.keys import KeyTextError, read_key_set
+from meshpass.translate.jwtprovider import claim_headers, provider_problems, translate_provider
+from meshpass.translate.keyresolution import KeyText
+from meshpass.translate.keys import KeyTextError, has_shared_key, read_key_set
+from meshpass.translate.keysource import KeySource
 from meshpass.translate.selection_class import content_hash
-
-DEFAULT_HEADERS = (TokenHeader("Authorization", "Bearer "),)
-DEFAULT_QUERY_PARAMETERS = ("access_token",)
-DEFAULT_CLOCK_SKEW_SECONDS = 60
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
-_HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
-_FRAMING_HEADERS = frozenset({"host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer"})
-"""A claim in one of these would change where or how the request is read, not what it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRules:
-    """What one policy comes to. Without a requirement it cannot be built, and its routes are denied."""
+    """What one policy comes to. Without a requirement it cannot be built, and what it selects is denied."""
 
     key: ObjectKey
+    phase: Phase
     providers: tuple[IrProvider, ...]
+    payloads: tuple[tuple[str, PayloadRules], ...]
+    failed: tuple[tuple[str, FailedToken], ...]
     requirement: JwtRequirement | None
+    sources: tuple[KeySource, ...]
+    """The remote key sets that it needs."""
     findings: tuple[Finding, ...]
 
 
-def translate_policy(key: ObjectKey, policy: JWTPolicy, problems: tuple[str, ...]) -> PolicyRules:
+def translate_policy(
+    key: ObjectKey, policy: JWTPolicy, problems: tuple[str, ...], keys: tuple[KeyText, ...], memo: Memo
+) -> PolicyRules:
     """The rules of a policy. Whatever is wrong with it makes it deny, never open (decision 5)."""
+    config = policy.spec.config
     findings = [_invalid(key, Reason.INVALID, "", problem) for problem in problems]
-    findings.extend(_unbuilt(key, policy))
-    if not policy.spec.config.providers:
+    findings.extend(_invalid(key, Reason.INVALID, path, message) for path, message in rule_problems(config))
+    if not config.providers:
         findings.append(_invalid(key, Reason.PROVIDERS_MISSING, "spec.config.providers", "at least one is needed"))
-    providers = []
-    for name, provider in sorted(policy.spec.config.providers.items()):
+    allow = _allow(config)
+    rules = translate_rules(config)
+    providers: dict[str, IrProvider] = {}
+    payloads: dict[str, PayloadRules] = {}
+    for (name, provider), text in zip(sorted(config.providers.items()), keys, strict=True):
         path = f"spec.config.providers[{name}]"
-        keys = _read_keys(key, provider, path, findings)
-        findings.extend(_check_provider(key, provider, path))
-        providers.append(_translate_provider(name, provider, keys))
+        jwks = _read_keys(key, text, findings, memo)
+        findings.extend(_invalid(key, Reason.INVALID, *problem) for problem in provider_problems(provider, path))
+        findings.extend(_spoofable(key, provider, path))
+        payload = PayloadRules(
+            claim_headers=claim_headers(provider), rules=rules, clear_route_cache=_clears(config, provider)
+        )
+        translated = translate_provider(name, provider, jwks, payload)
+        providers[translated.name] = translated
+        payloads[translated.payload_key] = payload
     findings.extend(find_without_effect(key, policy.spec))
     broken = any(finding.severity is Severity.INVALID for finding in findings)
-    unique = {provider.name: provider for provider in providers}
+    built = _group_lax(tuple(providers.values()), allow)
     return PolicyRules(
         key=key,
-        providers=() if broken else tuple(unique[name] for name in sorted(unique)),
-        requirement=None if broken else JwtRequirement(providers=tuple(unique)),
+        phase=_phase(config),
+        providers=() if broken else built,
+        payloads=() if broken else tuple(sorted(payloads.items())),
+        failed=() if broken else tuple(_failed(built)),
+        requirement=None if broken else JwtRequirement(providers=tuple(p.name for p in built), allow=allow),
+        sources=tuple(text.source for text in keys if text.source is not None),
         findings=tuple(findings),
     )
 
@@ -62,40 +78,61 @@ def _invalid(key: ObjectKey, reason: Reason, path: str, message: str) -> Finding
     return Finding(key=key, severity=Severity.INVALID, reason=reason, path=path, message=message)
 
 
-def _unbuilt(key: ObjectKey, policy: JWTPolicy) -> Iterator[Finding]:
-    """Conditions that are not built yet narrow who may pass, so a policy that has them denies."""
-    config = policy.spec.config
-    narrowing = {"claims": config.claims, "requiredScopes": config.required_scopes}
-    for name, value in narrowing.items():
-        if value:
-            message = "no effect yet, so the routes of this policy are denied"
-            yield _invalid(key, Reason.NO_EFFECT, f"spec.config.{name}", message)
+def _phase(config: JWTPolicyConfig) -> Phase:
+    return Phase.POST_AUTHZ if config.phase is not None and config.phase.post_authz is not None else Phase.PRE_AUTHZ
 
 
-def _read_keys(key: ObjectKey, provider: JWTProvider, path: str, findings: list[Finding]) -> str:
-    """The provider's JWKS; empty, with a finding, if there is none."""
-    if provider.remote is not None or (provider.local is not None and provider.local.secret_ref is not None):
-        field = "remote" if provider.remote is not None else "local.secretRef"
-        message = "no effect yet, so the routes of this policy are denied"
-        findings.append(_invalid(key, Reason.NO_EFFECT, f"{path}.{field}", message))
+def _allow(config: JWTPolicyConfig) -> Allow:
+    """The table of behaviour §2.5: the deprecated field wins over REQUIRE_VALID and loses to the others."""
+    match config.validation_policy:
+        case ValidationPolicy.ALLOW_MISSING:
+            return Allow.MISSING
+        case ValidationPolicy.ALLOW_MISSING_OR_FAILED:
+            return Allow.MISSING_OR_FAILED
+        case ValidationPolicy.REQUIRE_VALID:
+            return Allow.MISSING_OR_FAILED if config.allow_missing_or_failed else Allow.NOTHING
+
+
+def _clears(config: JWTPolicyConfig, provider: JWTProvider) -> bool:
+    """AUTO chooses the route again when headers were written (decision 18)."""
+    if config.clear_route_cache is ClearRouteCache.AUTO:
+        return bool(provider.claims_to_headers or provider.output_payload_to_header)
+    return config.clear_route_cache is ClearRouteCache.TRUE
+
+
+def _read_keys(key: ObjectKey, text: KeyText, findings: list[Finding], memo: Memo) -> str:
+    """The provider's JWKS; empty if there is none, with a finding that says why."""
+    if text.text is None and text.source is None:
+        reason = Reason.JWKS_SOURCE_MISSING
+        findings.append(_invalid(key, reason, text.path, text.problem))
         return ""
-    if provider.local is None or provider.local.inline is None:
-        message = "has no keys; set local.inline"
-        findings.append(_invalid(key, Reason.JWKS_SOURCE_MISSING, path, message))
+    if text.problem:
+        finding = Finding(
+            key=key, severity=Severity.WARNING, reason=Reason.JWKS_STALE, path=text.path, message=text.problem
+        )
+        findings.append(finding)
+    if text.text is None:
         return ""
+    jwks, problem = memo(_read_key_set, text.text, text.secret)
+    if problem:
+        findings.append(_invalid(key, Reason.INVALID_KEY, text.path, problem))
+    elif text.secret and has_shared_key(jwks):
+        message = "holds a shared key (oct): whoever can read it can make tokens"
+        findings.append(
+            Finding(key=key, severity=Severity.WARNING, reason=Reason.SHARED_KEY, path=text.path, message=message)
+        )
+    return jwks
+
+
+def _read_key_set(text: str, shared_keys: bool) -> tuple[str, str]:
+    """The key set, and what is wrong with the text: one of the two is empty."""
     try:
-        return read_key_set(provider.local.inline)
+        return read_key_set(text, shared_keys=shared_keys), ""
     except KeyTextError as error:
-        findings.append(_invalid(key, Reason.INVALID_KEY, f"{path}.local.inline", str(error)))
-        return ""
+        return "", str(error)
 
 
-def _check_provider(key: ObjectKey, provider: JWTProvider, path: str) -> Iterator[Finding]:
-    for place, message in (*_token_source_problems(provider, path), *_claim_problems(provider, path)):
-        yield _invalid(key, Reason.INVALID, place, message)
-    for index, audience in enumerate(provider.audiences):
-        if not audience:
-            yield _invalid(key, Reason.INVALID, f"{path}.audiences[{index}]", "is empty")
+def _spoofable(key: ObjectKey, provider: JWTProvider, path: str) -> Iterator[Finding]:
     for index, entry in enumerate(provider.claims_to_headers):
         if entry.append:
             yield Finding(
@@ -107,48 +144,23 @@ def _check_provider(key: ObjectKey, provider: JWTProvider, path: str) -> Iterato
             )
 
 
-def _token_source_problems(provider: JWTProvider, path: str) -> Iterator[tuple[str, str]]:
-    source = provider.token_source or TokenSource()
-    for index, header in enumerate(source.headers):
-        place = f"{path}.tokenSource.headers[{index}]"
-        if not _HEADER_NAME.fullmatch(header.name):
-            yield f"{place}.name", "is no name of a header"
-        if not _HEADER_VALUE.fullmatch(header.prefix):
-            yield f"{place}.prefix", "has a control character"
-    for index, parameter in enumerate(source.query_params):
-        if not parameter:
-            yield f"{path}.tokenSource.queryParams[{index}]", "is empty"
+def _group_lax(providers: tuple[IrProvider, ...], allow: Allow) -> tuple[IrProvider, ...]:
+    """Providers of a policy that lets failed tokens pass belong together: a token that one refuses another may accept."""
+    if allow is Allow.MISSING_OR_FAILED:
+        group = content_hash(tuple(sorted(provider.name for provider in providers)))
+        providers = tuple(replace(provider, name=f"{provider.name}-{group}", lax_group=group) for provider in providers)
+    return tuple(sorted(providers, key=lambda provider: provider.name))
 
 
-def _claim_problems(provider: JWTProvider, path: str) -> Iterator[tuple[str, str]]:
-    for index, entry in enumerate(provider.claims_to_headers):
-        place = f"{path}.claimsToHeaders[{index}]"
-        if not entry.claim:
-            yield f"{place}.claim", "is empty"
-        if not _HEADER_NAME.fullmatch(entry.header) or entry.header.lower() in _FRAMING_HEADERS:
-            yield f"{place}.header", "is no name of a header that a claim may be in"
-
-
-def _translate_provider(name: str, provider: JWTProvider, jwks: str) -> IrProvider:
-    source = provider.token_source or TokenSource()
-    headers = tuple(TokenHeader(header.name, header.prefix) for header in source.headers)
-    default_place = not headers and not source.query_params
-    claim_headers = tuple(
-        ClaimHeader(claim=entry.claim, header=entry.header.lower(), append=entry.append)
-        for entry in provider.claims_to_headers
-    )
-    skew = DEFAULT_CLOCK_SKEW_SECONDS if provider.clock_skew_seconds is None else provider.clock_skew_seconds
-    translated = IrProvider(
-        name="",
-        issuer=provider.issuer,
-        audiences=provider.audiences,
-        jwks=jwks,
-        headers=DEFAULT_HEADERS if default_place else headers,
-        query_parameters=DEFAULT_QUERY_PARAMETERS if default_place else source.query_params,
-        keep_token=provider.keep_token,
-        clock_skew_seconds=max(skew, 1),  # Envoy takes 0 for "unset", which would mean 60 seconds
-        claim_headers=claim_headers,
-        payload_key=f"claims-{content_hash(claim_headers)}" if claim_headers else "",
-    )
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40] or "provider"
-    return replace(translated, name=f"{readable}-{content_hash(translated)}")
+def _failed(providers: tuple[IrProvider, ...]) -> Iterator[tuple[str, FailedToken]]:
+    names = tuple(provider.name for provider in providers)
+    for provider in providers:
+        if provider.lax_group:
+            yield (
+                provider.name,
+                FailedToken(
+                    alternatives=names,
+                    headers=tuple(header.name.lower() for header in provider.headers),
+                    query_parameters=provider.query_parameters,
+                ),
+            )

@@ -18,6 +18,9 @@ MAX_RSA_BITS = 16384
 """BoringSSL, Envoy's library, refuses longer moduli."""
 MAX_RSA_EXPONENT_BITS = 33
 
+MIN_SHARED_BYTES = 32
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _ALGORITHMS = {
     "RSA": re.compile(r"(?:RS|PS)(?:256|384|512)"),
@@ -25,6 +28,7 @@ _ALGORITHMS = {
     "P-384": re.compile(r"ES384"),
     "P-521": re.compile(r"ES512"),
     "Ed25519": re.compile(r"EdDSA"),
+    "oct": re.compile(r"HS(?:256|384|512)"),
 }
 """What signs with a key of each type or curve (decision 15)."""
 
@@ -33,10 +37,13 @@ class KeyTextError(ValueError):
     """Text that holds no usable public key; the message says why and never repeats the text."""
 
 
-def read_key_set(text: str) -> str:
-    """A JWKS (RFC 7517 §5), in one form, with all public keys of ``text``. Raises KeyTextError."""
+def read_key_set(text: str, *, shared_keys: bool = False) -> str:
+    """A JWKS (RFC 7517 §5), in one form, with all public keys of ``text``. Raises KeyTextError.
+
+    ``shared_keys`` accepts JWKs of type ``oct`` too, with which whoever verifies could sign as well.
+    """
     stripped = text.strip()
-    keys = _read_json(stripped) if stripped.startswith("{") else _read_pem(stripped)
+    keys = _read_json(stripped, shared_keys=shared_keys) if stripped.startswith("{") else _read_pem(stripped)
     if not keys:
         raise KeyTextError("holds no key that can verify a signature")
     return msgspec.json.encode({"keys": keys}, order="sorted").decode()
@@ -73,7 +80,12 @@ def _write_pem(public: CertificatePublicKeyTypes | PublicKeyTypes) -> bytes:
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _read_json(text: str) -> list[dict[str, Any]]:
+def has_shared_key(key_set: str) -> bool:
+    """True for a key set, as ``read_key_set`` returns it, with a key of type ``oct``."""
+    return any(key["kty"] == "oct" for key in msgspec.json.decode(key_set)["keys"])
+
+
+def _read_json(text: str, *, shared_keys: bool) -> list[dict[str, Any]]:
     try:
         value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -82,7 +94,20 @@ def _read_json(text: str) -> list[dict[str, Any]]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise KeyTextError("has a keys field that is no list of keys")
     # RFC 7517 §4.2: a key for encryption verifies nothing.
-    return [_public_jwk(entry) for entry in entries if entry.get("use", "sig") == "sig"]
+    return [
+        _shared_jwk(entry) if shared_keys and entry.get("kty") == "oct" else _public_jwk(entry)
+        for entry in entries
+        if entry.get("use", "sig") == "sig"
+    ]
+
+
+def _shared_jwk(entry: Mapping[str, Any]) -> dict[str, Any]:
+    value = entry.get("k")
+    if not isinstance(value, str) or not _BASE64URL.fullmatch(value):
+        raise KeyTextError("holds an oct key that cannot be read")
+    if len(value) * 6 // 8 < MIN_SHARED_BYTES:
+        raise KeyTextError(f"holds an oct key of under {MIN_SHARED_BYTES} bytes (RFC 7518 §3.2)")
+    return {"kty": "oct", "k": value, **_labels(entry, {"kty": "oct"})}
 
 
 def _public_jwk(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,7 +147,7 @@ def _check_rsa(key: RSAKey) -> None:
 def _labels(entry: Mapping[str, Any], public: Mapping[str, Any]) -> dict[str, str]:
     """``kid`` and ``alg``, which Envoy chooses keys by."""
     labels: dict[str, str] = {}
-    family = "RSA" if public["kty"] == "RSA" else str(public["crv"])
+    family = str(public["crv"]) if "crv" in public else str(public["kty"])
     if family not in _ALGORITHMS:
         raise KeyTextError(f"holds a key on curve {family}, which Envoy does not verify")
     for name in ("kid", "alg"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.external import ExternalEndpoint, ExternalService
@@ -14,11 +15,15 @@ from meshpass.api.security import AccessPolicy, JWTPolicy
 from meshpass.api.struct import ApiStruct
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
+from meshpass.memo import Memo
 from meshpass.translate.effect import find_without_effect
 from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.precedence import conflict_findings
 from meshpass.translate.report import ObjectReport, Report
-from meshpass.translate.resolution import Resolution
+from meshpass.translate.resolution import Decisions, Resolution
 from meshpass.translate.routetable import TableRoutes
+from meshpass.translate.selection_class import DestinationPort
+from meshpass.translate.settings import FeatureGates
 from meshpass.translate.workspace import WorkspaceIndex
 
 OTHER_KINDS: tuple[type[ApiObject], ...] = (
@@ -35,21 +40,39 @@ OTHER_KINDS: tuple[type[ApiObject], ...] = (
 JWT_POLICY_KIND = "security.policy.gloo.solo.io/v2, Kind=JWTPolicy"
 
 
-def report_objects(objects: ObjectSet, resolution: Resolution, bound: Mapping[str, tuple[TableRoutes, ...]]) -> Report:
+def report_objects(
+    objects: ObjectSet,
+    resolution: Resolution,
+    bound: Mapping[str, tuple[TableRoutes, ...]],
+    gates: FeatureGates,
+    memo: Memo,
+) -> Report:
     """What there is to say about every object of ours; ``bound`` is node → the tables that it uses."""
+    nodes = _find_nodes(resolution, bound)
+    reports = {
+        **_report_tables(objects, resolution, nodes, memo),
+        **_report_policies(objects, resolution, nodes, gates),
+        **_report_workspaces(objects, resolution.workspaces),
+        **_report_others(objects, memo),
+    }
+    return Report(objects=reports)
+
+
+def _find_nodes(resolution: Resolution, bound: Mapping[str, tuple[TableRoutes, ...]]) -> Mapping[ObjectKey, set[str]]:
+    """The proxies in which each table and each policy has an effect."""
     nodes: dict[ObjectKey, set[str]] = defaultdict(set)
     for tables, users in _users(bound):
         for table in tables:
             nodes[table.key] |= users
-            for policy in {resolution.winners[name] for name in table.classes if name in resolution.winners}:
-                nodes[policy] |= users
-    reports = {
-        **_report_tables(objects, resolution, nodes),
-        **_report_policies(objects, resolution, nodes),
-        **_report_workspaces(objects, resolution.workspaces),
-        **_report_others(objects),
-    }
-    return Report(objects=reports)
+        classes = {name for table in tables for name in table.classes}
+        for policy in {resolution.route_winners[name] for name in classes if name in resolution.route_winners}:
+            nodes[policy] |= users
+    for sidecar in resolution.sidecars:
+        for targets in sidecar.inbound.values():
+            for target in targets:
+                if target in resolution.destination_winners:
+                    nodes[resolution.destination_winners[target]].add(sidecar.node)
+    return nodes
 
 
 def _users(bound: Mapping[str, tuple[TableRoutes, ...]]) -> Iterable[tuple[tuple[TableRoutes, ...], set[str]]]:
@@ -75,27 +98,62 @@ def _problems(key: ObjectKey, objects: ObjectSet) -> tuple[Finding, ...]:
 
 
 def _report_policies(
-    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]]
+    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]], gates: FeatureGates
 ) -> dict[ObjectKey, ObjectReport]:
-    counts: Counter[ObjectKey] = Counter()
-    decided: dict[ObjectKey, list[Finding]] = defaultdict(list)
-    for decision in resolution.decisions:
-        counts.update(decision.route_counts)
-        for finding in decision.findings:
-            decided[finding.key].append(finding)
-    return {
-        key: ObjectReport(
+    decided = {one.workspace: one for one in resolution.decisions}
+    reports = {}
+    for key, policy in objects.all(JWTPolicy).items():
+        owner = resolution.workspaces.owner(key)
+        held = _judge(key, decided[owner], gates) if owner is not None else _Held(findings=())
+        reports[key] = ObjectReport(
             generation=policy.metadata.generation,
-            findings=(*resolution.rules[key].findings, *decided[key], *_place(key, resolution.workspaces)),
-            counts={"numSelectedRoutes": counts[key], "numSelectedDestinationPorts": 0},
+            findings=(*resolution.rules[key].findings, *held.findings, *_place(key, resolution.workspaces)),
+            counts={"numSelectedRoutes": held.routes, "numSelectedDestinationPorts": held.destination_ports},
             nodes=frozenset(nodes.get(key, ())),
         )
-        for key, policy in objects.all(JWTPolicy).items()
-    }
+    return reports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """Where a policy holds, and what it is told about the places where it does not."""
+
+    routes: int = 0
+    destination_ports: int = 0
+    findings: tuple[Finding, ...]
+
+
+def _judge(key: ObjectKey, decisions: Decisions, gates: FeatureGates) -> _Held:
+    routes, destinations = decisions.routes, decisions.destinations
+    won_routes = sum(decisions.index.route_counts[name] for name in routes.won[key])
+    won_ports = len(destinations.won[key])
+    any_won = won_routes + won_ports > 0
+    lost = (
+        *conflict_findings(key, routes, "route", lambda name: _tables(name, decisions), any_won=any_won),
+        *conflict_findings(key, destinations, "destination", _destination, any_won=any_won),
+    )
+    findings = list(lost)
+    if not any_won and not lost:
+        message = "selects no route and no destination"
+        findings.append(Finding(key=key, severity=Severity.NOTE, reason=Reason.TARGET_NOT_FOUND, message=message))
+    if won_routes and not gates.EnableJWTPolicyEastWestRoute:
+        message = "holds on routes at gateways only: feature gate EnableJWTPolicyEastWestRoute is false"
+        findings.append(Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_EFFECT, message=message))
+        won_routes = 0
+    return _Held(routes=won_routes, destination_ports=won_ports, findings=tuple(findings))
+
+
+def _tables(selection_class: str, decisions: Decisions) -> list[str]:
+    return [f"routes of {table.namespace}/{table.name}" for table in decisions.index.tables[selection_class]]
+
+
+def _destination(target: DestinationPort) -> list[str]:
+    key, port = target
+    return [f"{key.namespace}/{key.name}:{port}"]
 
 
 def _report_tables(
-    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]]
+    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]], memo: Memo
 ) -> dict[ObjectKey, ObjectReport]:
     reports = {}
     for key, table in objects.all(RouteTable).items():
@@ -105,7 +163,7 @@ def _report_tables(
             *_place(key, resolution.workspaces),
             *resolution.bindings[key].findings,
             *(routes.findings if routes else ()),
-            *find_without_effect(key, table.spec),
+            *memo(find_without_effect, key, table.spec),
         ]
         if routes is not None and key not in nodes:
             message = "no sidecar uses this table"
@@ -113,7 +171,7 @@ def _report_tables(
         reports[key] = ObjectReport(
             generation=table.metadata.generation,
             findings=tuple(findings),
-            counts=_count_table(routes, resolution.winners),
+            counts=_count_table(routes, resolution.route_winners),
             nodes=frozenset(nodes.get(key, ())),
         )
     return reports
@@ -147,13 +205,13 @@ def _report_workspaces(objects: ObjectSet, workspaces: WorkspaceIndex) -> dict[O
     return reports
 
 
-def _report_others(objects: ObjectSet) -> dict[ObjectKey, ObjectReport]:
+def _report_others(objects: ObjectSet, memo: Memo) -> dict[ObjectKey, ObjectReport]:
     reports = {}
     for kind in OTHER_KINDS:
         for key, item in objects.all(kind).items():
             spec: ApiStruct = getattr(item, "spec")  # noqa: B009 - each of these kinds has one, their base has not
             reports[key] = ObjectReport(
                 generation=item.metadata.generation,
-                findings=(*_problems(key, objects), *find_without_effect(key, spec)),
+                findings=(*_problems(key, objects), *memo(find_without_effect, key, spec)),
             )
     return reports

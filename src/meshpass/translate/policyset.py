@@ -1,42 +1,71 @@
-"""The PolicySet of a view: what its routes' classes require."""
+"""The PolicySet of one side of a proxy: what its selection classes require."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import JwtProvider, JwtRequirement, ObjectRef, PolicySet
+from meshpass.ir import JwtProvider, JwtRequirement, ObjectRef, PayloadRules, Phase, PhasePolicies, PolicySet
 from meshpass.translate.jwtpolicy import PolicyRules
 
-OPEN = JwtRequirement()
+ClassPolicies = Mapping[str, tuple[ObjectKey, ...]]
+"""Selection class → the policies that hold on it, all of which must be met; none: open."""
+MatchedNames = tuple[frozenset[str], frozenset[str]]
+"""The headers and the query parameters that some route matches on."""
 
 
 def translate_policy_set(
-    classes: Mapping[str, None], winners: Mapping[str, ObjectKey], rules: Mapping[ObjectKey, PolicyRules]
+    classes: ClassPolicies,
+    rules: Mapping[ObjectKey, PolicyRules],
+    denied: frozenset[str],
+    matched: MatchedNames,
 ) -> PolicySet:
-    """Every class of the view with what holds on it: a requirement, a denial, or nothing asked."""
-    requirements: dict[str, JwtRequirement] = {}
-    denied: set[str] = set()
-    used: dict[ObjectKey, PolicyRules] = {}
-    for name in classes:
-        winner = winners.get(name)
-        if winner is None:
-            requirements[name] = OPEN
-            continue
-        used[winner] = rules[winner]
-        if rules[winner].requirement is None:
-            denied.add(name)
-        requirements[name] = rules[winner].requirement or OPEN
-    providers: dict[str, JwtProvider] = {
-        provider.name: provider for policy in used.values() for provider in policy.providers
-    }
+    """Every class with what holds on it: requirements, a denial, or nothing asked."""
+    used = {key: rules[key] for keys in classes.values() for key in keys}
+    broken = {key for key, policy in used.items() if policy.requirement is None}
     return PolicySet(
-        providers=tuple(providers[name] for name in sorted(providers)),
-        requirements=MappingProxyType(requirements),
-        claim_headers=MappingProxyType(
-            {provider.payload_key: provider.claim_headers for provider in providers.values() if provider.payload_key}
-        ),
-        denied=frozenset(denied),
+        pre=_translate_phase(Phase.PRE_AUTHZ, classes, used, matched),
+        post=_translate_phase(Phase.POST_AUTHZ, classes, used, matched),
+        denied=denied | {name for name, keys in classes.items() if broken.intersection(keys)},
         sources=frozenset(ObjectRef(*key) for key in used),
     )
+
+
+def _translate_phase(
+    phase: Phase, classes: ClassPolicies, used: Mapping[ObjectKey, PolicyRules], matched: MatchedNames
+) -> PhasePolicies:
+    policies = {key: policy for key, policy in used.items() if policy.phase is phase}
+    providers = {provider.name: provider for policy in policies.values() for provider in policy.providers}
+    payloads = {name: payload for policy in policies.values() for name, payload in policy.payloads}
+    return PhasePolicies(
+        providers=tuple(providers[name] for name in sorted(providers)),
+        requirements=MappingProxyType({name: tuple(_requirements(keys, policies)) for name, keys in classes.items()}),
+        payloads=MappingProxyType(payloads),
+        failed=MappingProxyType({name: token for policy in policies.values() for name, token in policy.failed}),
+        rerouted=frozenset(
+            provider.payload_key
+            for provider in providers.values()
+            if _can_reroute(provider, payloads[provider.payload_key], matched)
+        ),
+    )
+
+
+def _requirements(keys: Iterable[ObjectKey], policies: Mapping[ObjectKey, PolicyRules]) -> Iterable[JwtRequirement]:
+    for key in keys:
+        policy = policies.get(key)
+        if policy is not None and policy.requirement is not None:
+            yield policy.requirement
+
+
+def _can_reroute(provider: JwtProvider, payload: PayloadRules, matched: MatchedNames) -> bool:
+    """True when choosing the route again could choose another: some route matches on what verification changes."""
+    if not payload.clear_route_cache:
+        return False
+    headers, parameters = matched
+    changed = {entry.header for entry in payload.claim_headers} | {provider.payload_header}
+    removed: set[str] = set()
+    if not provider.keep_token:
+        changed |= {header.name.lower() for header in provider.headers}
+        removed = set(provider.query_parameters)
+    return bool(changed & headers or removed & parameters)

@@ -1,57 +1,68 @@
-"""Precedence: of several policies that select a route, the oldest holds (decision 4)."""
+"""Precedence: of several policies that select one route or destination, the oldest holds (decision 4)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.selection import ClassIndex
+
+Target = TypeVar("Target", bound=Hashable)
+
+MAX_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Winners:
-    """Which policy holds on each selection class of a workspace, and what that means for each policy."""
+class Winners(Generic[Target]):
+    """Which policy holds on each target of a workspace, and what that means for each policy."""
 
-    by_class: Mapping[str, ObjectKey]
-    """Class → the one policy that holds. Classes that no policy selects are not in it."""
-    route_counts: Mapping[ObjectKey, int]
-    """Policy → number of routes on which it holds."""
-    findings: tuple[Finding, ...]
-
-
-def decide(selected: Iterable[tuple[ObjectKey, frozenset[str]]], index: ClassIndex) -> Winners:
-    """The winners among policies given oldest first, each with the classes that it selects."""
-    by_class: dict[str, ObjectKey] = {}
-    route_counts: dict[ObjectKey, int] = {}
-    findings: list[Finding] = []
-    for key, classes in selected:
-        lost: dict[ObjectKey, list[str]] = defaultdict(list)
-        won = 0
-        for name in classes:
-            winner = by_class.setdefault(name, key)
-            if winner is key:
-                won += index.route_counts[name]
-            else:
-                lost[winner].append(name)
-        route_counts[key] = won
-        findings.extend(_lost(key, winner, lost[winner], index, any_won=won > 0) for winner in sorted(lost))
-        if not classes:
-            message = "selects no route"
-            findings.append(Finding(key=key, severity=Severity.NOTE, reason=Reason.TARGET_NOT_FOUND, message=message))
-    return Winners(by_class=by_class, route_counts=route_counts, findings=tuple(findings))
+    by_target: Mapping[Target, ObjectKey]
+    """Target → the one policy that holds. Targets that no policy selects are not in it."""
+    won: Mapping[ObjectKey, tuple[Target, ...]]
+    lost: Mapping[ObjectKey, Mapping[ObjectKey, tuple[Target, ...]]]
+    """Policy → older policy → the targets that it lost to that one."""
 
 
-def _lost(key: ObjectKey, winner: ObjectKey, classes: list[str], index: ClassIndex, *, any_won: bool) -> Finding:
-    tables = sorted({table for name in classes for table in index.tables[name]})
-    places = ", ".join(f"{table.namespace}/{table.name}" for table in tables[:3])
-    places += f" and {len(tables) - 3} more" if len(tables) > 3 else ""
-    return Finding(
-        key=key,
-        severity=Severity.WARNING if any_won else Severity.FAILED,
-        reason=Reason.CONFLICTED,
-        message=f"conflicts with existing policy applied to route. Skipping applying {key.name} "
-        f"(routes of {places}; {winner.namespace}/{winner.name} of cluster {winner.cluster} is older)",
+def decide(selected: Iterable[tuple[ObjectKey, frozenset[Target]]]) -> Winners[Target]:
+    """The winners among policies given oldest first, each with the targets that it selects."""
+    by_target: dict[Target, ObjectKey] = {}
+    won: dict[ObjectKey, list[Target]] = {}
+    lost: dict[ObjectKey, dict[ObjectKey, list[Target]]] = {}
+    for key, targets in selected:
+        won[key] = []
+        losses: dict[ObjectKey, list[Target]] = defaultdict(list)
+        for target in targets:
+            winner = by_target.setdefault(target, key)
+            (won[key] if winner is key else losses[winner]).append(target)
+        if losses:
+            lost[key] = losses
+    return Winners(
+        by_target=by_target,
+        won={key: tuple(targets) for key, targets in won.items()},
+        lost={key: {winner: tuple(targets) for winner, targets in losses.items()} for key, losses in lost.items()},
     )
+
+
+def conflict_findings(
+    key: ObjectKey, winners: Winners[Target], noun: str, places: Callable[[Target], Iterable[str]], *, any_won: bool
+) -> tuple[Finding, ...]:
+    """What a policy is told about the routes or destinations that it lost; it FAILED if it holds nowhere."""
+    return tuple(
+        Finding(
+            key=key,
+            severity=Severity.WARNING if any_won else Severity.FAILED,
+            reason=Reason.CONFLICTED,
+            message=f"conflicts with existing policy applied to {noun}. Skipping applying {key.name} "
+            f"({_join(targets, places)}; {winner.namespace}/{winner.name} of cluster {winner.cluster} is older)",
+        )
+        for winner, targets in sorted(winners.lost.get(key, {}).items())
+    )
+
+
+def _join(targets: Iterable[Target], places: Callable[[Target], Iterable[str]]) -> str:
+    named = sorted({place for target in targets for place in places(target)})
+    more = f" and {len(named) - MAX_PLACES} more" if len(named) > MAX_PLACES else ""
+    return ", ".join(named[:MAX_PLACES]) + more

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace
-from meshpass.api.core import EndpointSlice, Namespace, Pod, Service
+from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
 from meshpass.api.security import JWTPolicy
@@ -15,18 +15,31 @@ from meshpass.memo import Memo
 from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
+from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
+from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.precedence import Winners, decide
 from meshpass.translate.routetable import TableRoutes, translate_table
-from meshpass.translate.selection import ClassIndex, select_classes
-from meshpass.translate.selection_class import RouteProperties
+from meshpass.translate.selection import ClassIndex, select_classes, select_destinations
+from meshpass.translate.selection_class import DestinationPort, RouteProperties
 from meshpass.translate.service import EndpointIndex, Services, index_endpoints, index_services
+from meshpass.translate.settings import TranslateSettings
 from meshpass.translate.sidecar import Sidecar, find_sidecars
 from meshpass.translate.workspace import WorkspaceIndex, index_workspaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Decisions:
+    """Which policies of one workspace hold on which routes and destinations."""
+
+    workspace: str
+    index: ClassIndex
+    routes: Winners[str]
+    destinations: Winners[DestinationPort]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resolution:
-    """What routes, policies and workloads there are, and which policy holds on which selection class."""
+    """What routes, policies and workloads there are, and which policy holds where."""
 
     workspaces: WorkspaceIndex
     services: Services
@@ -36,38 +49,56 @@ class Resolution:
     """The tables that count, oldest first."""
     bindings: Mapping[ObjectKey, Binding]
     rules: Mapping[ObjectKey, PolicyRules]
-    decisions: tuple[Winners, ...]
+    key_sources: Mapping[KeySource, KeyFetch]
+    decisions: tuple[Decisions, ...]
     """One for each workspace."""
-    winners: Mapping[str, ObjectKey]
-    """Selection class → the policy that holds on it."""
+    route_winners: Mapping[str, ObjectKey]
+    """Selection class of routes → the policy that holds on it."""
+    destination_winners: Mapping[DestinationPort, ObjectKey]
+    """Service port → the policy that holds on it."""
 
 
-def resolve(objects: ObjectSet, management_cluster: str, memo: Memo) -> Resolution:
+def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, memo: Memo) -> Resolution:
     """Resolve workspaces, services, tables, policies, and precedence among them."""
     workspaces = memo(
         index_workspaces,
         objects.all(Workspace),
         objects.all(KubernetesCluster),
         objects.all(Namespace),
-        management_cluster,
+        settings.management_cluster,
     )
     services = memo(index_services, objects.all(Service))
+    endpoints = memo(index_endpoints, objects.all(EndpointSlice))
+    context = memo(_key_context, objects.all(Secret), services, endpoints, workspaces, key_sets)
     tables = memo(_translate_tables, objects.all(RouteTable), workspaces, services, memo)
+    policies = by_age(objects.all(JWTPolicy))
     decisions = tuple(
-        _decide(objects, workspaces, workspace, memo(_index_classes, tables, workspace), services, memo)
+        _decide(workspace, policies, workspaces, memo(_index_classes, tables, workspace), services, memo)
         for workspace in sorted(set(workspaces.owners.values()))
     )
     return Resolution(
         workspaces=workspaces,
         services=services,
-        endpoints=memo(index_endpoints, objects.all(EndpointSlice)),
+        endpoints=endpoints,
         sidecars=memo(find_sidecars, objects.all(Pod), objects.all(Service)),
         tables=tables,
         bindings=memo(_translate_bindings, objects.all(RouteTable), memo),
-        rules=_translate_policies(objects, memo),
+        rules=_translate_policies(objects, context, memo),
+        key_sources=memo(find_sources, objects.all(JWTPolicy), context),
         decisions=decisions,
-        winners=memo(_merge_winners, decisions),
+        route_winners=memo(_merge_routes, decisions, settings.gates.EnableJWTPolicyEastWestRoute),
+        destination_winners=memo(_merge_destinations, decisions),
     )
+
+
+def _key_context(
+    secrets: Mapping[ObjectKey, Secret],
+    services: Services,
+    endpoints: EndpointIndex,
+    workspaces: WorkspaceIndex,
+    key_sets: KeySets,
+) -> KeyContext:
+    return KeyContext(secrets=secrets, services=services, endpoints=endpoints, workspaces=workspaces, key_sets=key_sets)
 
 
 def _translate_tables(
@@ -85,9 +116,16 @@ def _translate_bindings(tables: Mapping[ObjectKey, RouteTable], memo: Memo) -> M
     return {key: memo(translate_binding, key, table) for key, table in tables.items()}
 
 
-def _translate_policies(objects: ObjectSet, memo: Memo) -> Mapping[ObjectKey, PolicyRules]:
+def _translate_policies(objects: ObjectSet, context: KeyContext, memo: Memo) -> Mapping[ObjectKey, PolicyRules]:
     return {
-        key: memo(translate_policy, key, policy, objects.problems.get(key, ()))
+        key: memo(
+            translate_policy,
+            key,
+            policy,
+            objects.problems.get(key, ()),
+            memo(resolve_keys, key, policy, context),
+            memo,
+        )
         for key, policy in objects.all(JWTPolicy).items()
     }
 
@@ -116,21 +154,37 @@ def _index_classes(tables: Mapping[ObjectKey, TableRoutes], workspace: str) -> C
 
 
 def _decide(  # noqa: PLR0917
-    objects: ObjectSet,
-    workspaces: WorkspaceIndex,
     workspace: str,
+    policies: list[tuple[ObjectKey, JWTPolicy]],
+    workspaces: WorkspaceIndex,
     index: ClassIndex,
     services: Services,
     memo: Memo,
-) -> Winners:
-    selected = tuple(
-        (key, memo(select_classes, policy.spec, index, services))
-        for key, policy in by_age(objects.all(JWTPolicy))
-        if workspaces.owner(key) == workspace
-    )
-    return memo(decide, selected, index)
+) -> Decisions:
+    own = [(key, policy) for key, policy in policies if workspaces.owner(key) == workspace]
+    routes = tuple((key, memo(select_classes, policy.spec, index, services)) for key, policy in own)
+    local = memo(_services_of, services, workspace, workspaces)
+    destinations = tuple((key, memo(select_destinations, policy.spec, workspace, local)) for key, policy in own)
+    return memo(_make_decisions, workspace, index, memo(decide, routes), memo(decide, destinations))
 
 
-def _merge_winners(decisions: tuple[Winners, ...]) -> Mapping[str, ObjectKey]:
+def _make_decisions(
+    workspace: str, index: ClassIndex, routes: Winners[str], destinations: Winners[DestinationPort]
+) -> Decisions:
+    return Decisions(workspace=workspace, index=index, routes=routes, destinations=destinations)
+
+
+def _services_of(services: Services, workspace: str, workspaces: WorkspaceIndex) -> Services:
+    place = workspaces.owners
+    return {key: service for key, service in services.items() if place.get((key.cluster, key.namespace)) == workspace}
+
+
+def _merge_routes(decisions: tuple[Decisions, ...], east_west: bool) -> Mapping[str, ObjectKey]:
     # A class is a hash of its workspace among other things, so no two workspaces decide about one class.
-    return {name: key for one in decisions for name, key in one.by_class.items()}
+    if not east_west:
+        return {}
+    return {name: key for one in decisions for name, key in one.routes.by_target.items()}
+
+
+def _merge_destinations(decisions: tuple[Decisions, ...]) -> Mapping[DestinationPort, ObjectKey]:
+    return {target: key for one in decisions for target, key in one.destinations.by_target.items()}

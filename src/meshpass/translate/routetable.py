@@ -13,7 +13,7 @@ from meshpass.translate.destination import Destination, DestinationProblem, reso
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.host import host_problem, normalize_host
 from meshpass.translate.matcher import MatcherProblem, translate_matcher
-from meshpass.translate.selection_class import RouteProperties
+from meshpass.translate.selection_class import REQUIRE_AUTH, RouteProperties
 from meshpass.translate.service import Services
 from meshpass.translate.weight import share_weights
 
@@ -33,6 +33,8 @@ class TableRoutes:
     """The selection classes of the routes."""
     route_counts: Mapping[str, int]
     """Selection class → number of the table's routes in it."""
+    requires_auth: bool
+    """True for a table with the label that asks for denial by default."""
     destinations: tuple[Destination, ...]
     """Each Service port that the routes send to, once."""
     findings: tuple[Finding, ...]
@@ -83,6 +85,7 @@ def translate_table(key: ObjectKey, table: RouteTable, workspace: str, services:
         routes=tuple(routes),
         classes=classes,
         route_counts=counts,
+        requires_auth=REQUIRE_AUTH in table.metadata.labels.items(),
         destinations=tuple(used.values()),
         findings=(*findings, *host_findings),
     )

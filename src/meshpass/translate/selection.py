@@ -1,4 +1,4 @@
-"""Selection and precedence: which policy holds on which selection class."""
+"""Selection: which routes and destinations a policy is for (behaviour §2.1, 2.4 and later)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from meshpass.api.common import DestinationKind, DestinationSelector, RouteLabelSelector, RouteSelector
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import JWTPolicySpec
-from meshpass.translate.selection_class import RouteProperties
-from meshpass.translate.service import Services
+from meshpass.translate.selection_class import DestinationPort, RouteProperties
+from meshpass.translate.service import ServicePort, Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,13 +24,24 @@ class ClassIndex:
 
 
 def select_classes(spec: JWTPolicySpec, index: ClassIndex, services: Services) -> frozenset[str]:
-    """The classes that a policy selects (behaviour §2.1, 2.4 and later)."""
+    """The classes of routes that a policy selects."""
     if not spec.apply_to_routes:
         return frozenset() if spec.apply_to_destinations else frozenset(index.properties)
     found: set[str] = set()
     for selector in spec.apply_to_routes:
         found.update(_select(selector, index, services))
     return frozenset(found)
+
+
+def select_destinations(spec: JWTPolicySpec, workspace: str, services: Services) -> frozenset[DestinationPort]:
+    """The Service ports that a policy selects, of the Services of its workspace."""
+    return frozenset(
+        (key, port.number)
+        for wanted in spec.apply_to_destinations
+        for key, service in services.items()
+        for port in service.ports
+        if _is_destination(wanted, key, port, workspace, service.labels)
+    )
 
 
 def _select(selector: RouteSelector, index: ClassIndex, services: Services) -> Iterable[str]:
@@ -64,30 +75,28 @@ def _has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 
 def _sends_to(wanted: DestinationSelector, properties: RouteProperties, services: Services) -> bool:
-    if wanted.kind is not DestinationKind.SERVICE:
-        return False
     return any(
-        _is_destination(wanted, key, port, properties.workspace, services) for key, port in properties.destinations
+        _is_destination(wanted, key, port, properties.workspace, services[key].labels)
+        for key, number in properties.destinations
+        for port in services[key].ports
+        if port.number == number
     )
 
 
-def _is_destination(wanted: DestinationSelector, key: ObjectKey, port: int, workspace: str, services: Services) -> bool:
-    service = services[key]
-    if wanted.port is not None:
-        numbers = {
-            entry.number
-            for entry in service.ports
-            if wanted.port.number == entry.number or (wanted.port.name is not None and wanted.port.name == entry.name)
-        }
-        if port not in numbers:
-            return False
+def _is_destination(
+    wanted: DestinationSelector, key: ObjectKey, port: ServicePort, workspace: str, labels: Mapping[str, str]
+) -> bool:
+    if wanted.kind is not DestinationKind.SERVICE:
+        return False
+    if wanted.port is not None and wanted.port.number not in {None, port.number}:
+        return False
+    if wanted.port is not None and wanted.port.name not in {None, port.name}:
+        return False
     selector = wanted.selector
-    if selector is None:
-        return True
-    return (
+    return selector is None or (
         (not selector.name or selector.name == key.name)
         and (not selector.namespace or selector.namespace == key.namespace)
         and (not selector.cluster or selector.cluster == key.cluster)
         and (not selector.workspace or selector.workspace == workspace)
-        and _has_labels(selector.labels, service.labels)
+        and _has_labels(selector.labels, labels)
     )

@@ -1,4 +1,4 @@
-"""Selection class: the hash of all that policies select routes by. Routes of one class are under the same policy."""
+"""Selection class: the hash of all that policies select by. What is of one class is under the same policy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from dataclasses import dataclass
 import msgspec
 
 from meshpass.api.objectset import ObjectKey
+
+DestinationPort = tuple[ObjectKey, int]
+"""A Service and the number of one of its ports."""
+
+REQUIRE_AUTH = ("gateway.gloo.solo.io/require_auth", "true")
+"""The label of routes that are denied as long as no policy holds on them, if the feature gate says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +25,27 @@ class RouteProperties:
     namespace: str
     labels: tuple[tuple[str, str], ...]
     """The effective labels, sorted: the table's, overridden by the route's own."""
-    destinations: tuple[tuple[ObjectKey, int], ...] = ()
-    """The Services, with port, that the route sends to; sorted."""
+    destinations: tuple[DestinationPort, ...] = ()
+    """What the route sends to; sorted."""
 
     @property
     def selection_class(self) -> str:
         """16 hex digits: a name without meaning, because Envoy may show it to a client."""
         return content_hash((self.workspace, self.cluster, self.namespace, self.labels, self.destinations))
 
+    @property
+    def requires_auth(self) -> bool:
+        """True for the label that asks for denial by default."""
+        return REQUIRE_AUTH in self.labels
+
+
+def destination_class(destinations: tuple[DestinationPort, ...]) -> str:
+    """The class of an inbound port, to which these Service ports lead."""
+    return content_hash(("destinations", destinations))
+
 
 def content_hash(value: object) -> str:
-    """16 hex digits of the SHA-256 of a value made of text, numbers and tuples."""
+    """16 hex digits of the SHA-256 of a value made of text, numbers, tuples and dataclasses."""
     return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:16]
 
 

@@ -10,6 +10,7 @@ import msgspec
 from meshpass.api.core import Pod, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
+from meshpass.translate.selection_class import DestinationPort, destination_class
 
 PROXY_ANNOTATION = "meshpass.dev/proxy"
 """``sidecar`` on every pod that has one."""
@@ -28,13 +29,15 @@ class Sidecar:
     labels: Mapping[str, str]
     listeners: tuple[Listener, ...]
     application: tuple[Backend, ...]
+    inbound: Mapping[str, tuple[DestinationPort, ...]]
+    """Selection class of an inbound listener → the Service ports that lead to it."""
 
 
 def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Service]) -> tuple[Sidecar, ...]:
     """Every sidecar of a pod that has an address, sorted by node."""
-    by_namespace: dict[tuple[str, str], list[Service]] = {}
+    by_namespace: dict[tuple[str, str], list[tuple[ObjectKey, Service]]] = {}
     for key, service in sorted(services.items()):
-        by_namespace.setdefault((key.cluster, key.namespace), []).append(service)
+        by_namespace.setdefault((key.cluster, key.namespace), []).append((key, service))
     return tuple(
         _translate_pod(key, pod, by_namespace.get((key.cluster, key.namespace), []))
         for key, pod in sorted(pods.items())
@@ -42,26 +45,38 @@ def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Se
     )
 
 
-def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[Service]) -> Sidecar:
+def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey, Service]]) -> Sidecar:
     address = pod.status.pod_ip
-    ports = sorted({port for service in services if _selects(service, pod) for port in _target_ports(service, pod)})
+    leading: dict[int, list[DestinationPort]] = {}
+    for service_key, service in services:
+        if _selects(service, pod):
+            for number, target in _ports(service, pod):
+                leading.setdefault(target, []).append((service_key, number))
     applications = _app_addresses(pod)
-    backends = tuple(
-        Backend(name=f"inbound:{port}", endpoints=(applications.get(port, Endpoint("127.0.0.1", port)),))
-        for port in ports
-    )
+    classes = {port: destination_class(tuple(destinations)) for port, destinations in leading.items()}
     outbound = OutboundListener(
         name="outbound", address=address, port=OUTBOUND_PORT, route_configuration=ROUTE_CONFIGURATION
     )
     inbound = (
-        InboundListener(name=f"inbound-{port}", address=address, port=port, backend=f"inbound:{port}") for port in ports
+        InboundListener(
+            name=f"inbound-{port}",
+            address=address,
+            port=port,
+            backend=f"inbound:{port}",
+            selection_class=classes[port],
+        )
+        for port in sorted(leading)
     )
     return Sidecar(
         node=f"sidecar~{key.cluster}~{key.namespace}~{key.name}",
         key=key,
         labels=pod.metadata.labels,
         listeners=(outbound, *inbound),
-        application=backends,
+        application=tuple(
+            Backend(name=f"inbound:{port}", endpoints=(applications.get(port, Endpoint("127.0.0.1", port)),))
+            for port in sorted(leading)
+        ),
+        inbound={classes[port]: tuple(destinations) for port, destinations in leading.items()},
     )
 
 
@@ -70,18 +85,19 @@ def _selects(service: Service, pod: Pod) -> bool:
     return bool(selector) and all(pod.metadata.labels.get(name) == value for name, value in selector.items())
 
 
-def _target_ports(service: Service, pod: Pod) -> Iterable[int]:
+def _ports(service: Service, pod: Pod) -> Iterable[tuple[int, int]]:
+    """(port of the Service, port of the pod) for each TCP port."""
     named = {port.name: port.container_port for container in pod.spec.containers for port in container.ports}
     for port in service.spec.ports:
         if port.protocol != "TCP":
             continue
         match port.target_port:
             case None:
-                yield port.port
+                yield port.port, port.port
             case int(number):
-                yield number
+                yield port.port, number
             case str(name) if name in named:
-                yield named[name]
+                yield port.port, named[name]
             case _:
                 continue
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -11,14 +11,25 @@ from meshpass.ir import Backend, PolicySet, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate.binding import Binding
 from meshpass.translate.jwtpolicy import PolicyRules
+from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
-from meshpass.translate.policyset import translate_policy_set
+from meshpass.translate.policyset import ClassPolicies, MatchedNames, translate_policy_set
 from meshpass.translate.report import Report
 from meshpass.translate.resolution import Resolution, resolve
 from meshpass.translate.routetable import TableRoutes
+from meshpass.translate.selection_class import DestinationPort
+from meshpass.translate.settings import FeatureGates, TranslateSettings
 from meshpass.translate.sidecar import Sidecar
-from meshpass.translate.view import selection_classes, services_of, translate_backends, translate_routes
+from meshpass.translate.view import (
+    matched_names,
+    selection_classes,
+    services_of,
+    translate_backends,
+    translate_routes,
+)
 from meshpass.translate.workspace import WorkspaceIndex
+
+NOTHING_MATCHED: MatchedNames = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,25 +39,36 @@ class Translation:
     proxies: Mapping[str, Proxy]
     """Node id → what that Envoy has to do."""
     report: Report
+    key_sources: Mapping[KeySource, KeyFetch]
+    """The remote key sets that policies name."""
+    policies: Mapping[str, ObjectKey]
+    """Selection class → the policy that holds on its routes; of destinations, the oldest of those that hold."""
 
 
-def translate(objects: ObjectSet, management_cluster: str, memo: Memo) -> Translation:
+def translate(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, memo: Memo) -> Translation:
     """What every proxy has to do, and what there is to say about every object.
 
     The same objects give an equal result, in whatever order they came; what did not change keeps its identity.
     """
-    resolution = resolve(objects, management_cluster, memo)
+    resolution = resolve(objects, key_sets, settings, memo)
     bound = {
         sidecar.node: memo(_bound_tables, sidecar, resolution.tables, resolution.bindings, resolution.workspaces)
         for sidecar in resolution.sidecars
     }
     proxies = {
-        sidecar.node: _translate_proxy(sidecar, bound[sidecar.node], resolution, memo)
+        sidecar.node: _translate_proxy(sidecar, bound[sidecar.node], resolution, settings.gates, memo)
         for sidecar in resolution.sidecars
     }
-    report = report_objects(objects, resolution, bound)
+    report = report_objects(objects, resolution, bound, settings.gates, memo)
     memo.next_generation()
-    return Translation(proxies=MappingProxyType(proxies), report=report)
+    return Translation(
+        proxies=MappingProxyType(proxies),
+        report=report,
+        key_sources=resolution.key_sources,
+        policies=memo(
+            _policies_of_classes, resolution.route_winners, resolution.destination_winners, resolution.sidecars
+        ),
+    )
 
 
 def _bound_tables(
@@ -60,31 +82,74 @@ def _bound_tables(
     return tuple(table for key, table in tables.items() if table.workspace == home and bindings[key].selects(sidecar))
 
 
-def _translate_proxy(sidecar: Sidecar, tables: tuple[TableRoutes, ...], resolution: Resolution, memo: Memo) -> Proxy:
-    winners = resolution.winners
+def _translate_proxy(
+    sidecar: Sidecar, tables: tuple[TableRoutes, ...], resolution: Resolution, gates: FeatureGates, memo: Memo
+) -> Proxy:
     local = memo(services_of, resolution.services, sidecar.key.cluster)
-    classes = memo(selection_classes, tables)
-    used = tuple(sorted({winners[name] for name in classes if name in winners}))
+    outbound = memo(_outbound_policies, tables, resolution.route_winners, gates)
+    inbound = memo(_inbound_policies, sidecar, resolution.destination_winners)
     return memo(
         _make_proxy,
         sidecar,
-        memo(translate_routes, sidecar.key.namespace, local, tables, memo),
+        memo(translate_routes, sidecar.key.namespace, local, tables, gates, memo),
         memo(translate_backends, local, tables, resolution.endpoints, memo),
-        memo(_policy_set, classes, winners, used, tuple(resolution.rules[key] for key in used)),
+        _policy_set(outbound, resolution.rules, memo(matched_names, tables), memo),
+        _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _SidePolicies:
+    """Which policies hold on the classes of one side."""
+
+    classes: ClassPolicies
+    used: tuple[ObjectKey, ...]
+    denied: frozenset[str]
+
+
+def _outbound_policies(
+    tables: tuple[TableRoutes, ...], winners: Mapping[str, ObjectKey], gates: FeatureGates
+) -> _SidePolicies:
+    properties = selection_classes(tables)
+    classes = {name: (winners[name],) if name in winners else () for name in properties}
+    denied = frozenset(
+        name
+        for name, route in properties.items()
+        if gates.GatewayDefaultDenyAllHTTPRequests and not classes[name] and route is not None and route.requires_auth
+    )
+    return _side(classes, denied)
+
+
+def _inbound_policies(sidecar: Sidecar, winners: Mapping[DestinationPort, ObjectKey]) -> _SidePolicies:
+    """A port to which several Services lead is under the policies of all of them: a request does not prove its Service."""
+    classes = {
+        name: tuple(sorted({winners[target] for target in targets if target in winners}))
+        for name, targets in sidecar.inbound.items()
+    }
+    return _side(classes, frozenset())
+
+
+def _side(classes: ClassPolicies, denied: frozenset[str]) -> _SidePolicies:
+    used = tuple(sorted({key for keys in classes.values() for key in keys}))
+    return _SidePolicies(classes=classes, used=used, denied=denied)
+
+
 def _policy_set(
-    classes: Mapping[str, None],
-    winners: Mapping[str, ObjectKey],
-    used: Iterable[ObjectKey],
-    rules: Iterable[PolicyRules],
+    side: _SidePolicies, rules: Mapping[ObjectKey, PolicyRules], matched: MatchedNames, memo: Memo
 ) -> PolicySet:
-    return translate_policy_set(classes, winners, dict(zip(used, rules, strict=True)))
+    return memo(_make_policy_set, side, tuple(rules[key] for key in side.used), matched)
+
+
+def _make_policy_set(side: _SidePolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames) -> PolicySet:
+    return translate_policy_set(side.classes, {policy.key: policy for policy in rules}, side.denied, matched)
 
 
 def _make_proxy(
-    sidecar: Sidecar, routes: RouteConfiguration, backends: tuple[Backend, ...], policies: PolicySet
+    sidecar: Sidecar,
+    routes: RouteConfiguration,
+    backends: tuple[Backend, ...],
+    policies: PolicySet,
+    inbound_policies: PolicySet,
 ) -> Proxy:
     return Proxy(
         node=sidecar.node,
@@ -93,4 +158,19 @@ def _make_proxy(
         backends=backends,
         routes=routes,
         policies=policies,
+        inbound_policies=inbound_policies,
     )
+
+
+def _policies_of_classes(
+    routes: Mapping[str, ObjectKey],
+    destinations: Mapping[DestinationPort, ObjectKey],
+    sidecars: tuple[Sidecar, ...],
+) -> Mapping[str, ObjectKey]:
+    inbound = {
+        name: min(destinations[target] for target in targets if target in destinations)
+        for sidecar in sidecars
+        for name, targets in sidecar.inbound.items()
+        if any(target in destinations for target in targets)
+    }
+    return {**routes, **inbound}

@@ -17,9 +17,11 @@ from meshpass.ir import (
     WeightedBackend,
 )
 from meshpass.memo import Memo
+from meshpass.translate.policyset import MatchedNames
 from meshpass.translate.routetable import TableRoutes
-from meshpass.translate.selection_class import UNSELECTED
+from meshpass.translate.selection_class import UNSELECTED, RouteProperties
 from meshpass.translate.service import EndpointIndex, ServiceEntry, Services, translate_backend
+from meshpass.translate.settings import FeatureGates
 from meshpass.translate.sidecar import ROUTE_CONFIGURATION
 
 HTTP_PORT = 80
@@ -38,13 +40,26 @@ NO_HOST = VirtualHost(
 )
 
 
+DENIED = Route(
+    name="denied",
+    match=RouteMatch(),
+    action=DirectResponse(status=403, body="RBAC: access denied"),
+    selection_class=UNSELECTED,
+)
+"""What a path that no route matches is answered, on hosts of a table that asks for denial by default."""
+
+
 def services_of(services: Services, cluster: str) -> tuple[ServiceEntry, ...]:
     """The Services of one cluster, sorted."""
     return tuple(service for key, service in services.items() if key.cluster == cluster)
 
 
 def translate_routes(
-    namespace: str, services: tuple[ServiceEntry, ...], tables: tuple[TableRoutes, ...], memo: Memo
+    namespace: str,
+    services: tuple[ServiceEntry, ...],
+    tables: tuple[TableRoutes, ...],
+    gates: FeatureGates,
+    memo: Memo,
 ) -> RouteConfiguration:
     """All hosts that sidecars of a namespace know: the tables', the Services', and the answer to any other.
 
@@ -61,13 +76,14 @@ def translate_routes(
         for host in table.hosts:
             if host not in by_name:
                 of_host.setdefault(host, []).append(table)
-    hosts = [memo(_table_host, host, _host_domains(host), tuple(of_host[host])) for host in sorted(of_host)]
+    deny = gates.GatewayDefaultDenyAllHTTPRequests
+    hosts = [memo(_table_host, host, _host_domains(host), tuple(of_host[host]), deny) for host in sorted(of_host)]
     for service in services:
         names = tuple(name for name in service.hostnames(namespace) if by_name[name] is service)
         bound = of_service.get(service.key)
         if bound is not None:
             domains = tuple(domain for port in service.ports for domain in _domains(names, port.number))
-            hosts.append(memo(_table_host, names[-1], tuple(dict.fromkeys(domains)), tuple(bound)))
+            hosts.append(memo(_table_host, names[-1], tuple(dict.fromkeys(domains)), tuple(bound), deny))
         else:
             hosts.extend(memo(_service_hosts, service, names))
     reachable = (host for host in hosts if host.domains)
@@ -84,11 +100,14 @@ def _domains(names: Iterable[str], port: int) -> tuple[str, ...]:
     return (*names, *with_port) if port == HTTP_PORT else with_port
 
 
-def _table_host(name: str, domains: tuple[str, ...], tables: tuple[TableRoutes, ...]) -> VirtualHost:
+def _table_host(
+    name: str, domains: tuple[str, ...], tables: tuple[TableRoutes, ...], deny_by_default: bool
+) -> VirtualHost:
+    denied = deny_by_default and any(table.requires_auth for table in tables)
     return VirtualHost(
         name=name,
         domains=domains,
-        routes=tuple(route for table in tables for route in table.routes),
+        routes=(*(route for table in tables for route in table.routes), *((DENIED,) if denied else ())),
         sources=frozenset(ObjectRef(*table.key) for table in tables),
     )
 
@@ -118,6 +137,14 @@ def translate_backends(
     return tuple(wanted[name] for name in sorted(wanted))
 
 
-def selection_classes(tables: Iterable[TableRoutes]) -> Mapping[str, None]:
-    """The classes that the routes of a view carry, in a fixed order."""
-    return dict.fromkeys([UNSELECTED, *sorted({name for table in tables for name in table.classes})])
+def selection_classes(tables: Iterable[TableRoutes]) -> Mapping[str, RouteProperties | None]:
+    """The classes that the routes of a view carry, in a fixed order, with their properties."""
+    known = {name: properties for table in tables for name, properties in table.classes.items()}
+    return {UNSELECTED: None, **{name: known[name] for name in sorted(known)}}
+
+
+def matched_names(tables: Iterable[TableRoutes]) -> MatchedNames:
+    """The headers and query parameters that routes of a view match on."""
+    matches = [route.match for table in tables for route in table.routes]
+    headers = frozenset(header.name for match in matches for header in match.headers)
+    return headers, frozenset(parameter.name for match in matches for parameter in match.query_parameters)
