@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.load import Counted, Kind, run_load
-from bench.mesh import ApiConnection, BenchError, Mesh, note
-from bench.objects import HOST, OPEN_PATH, Raw, RouteShape, equivalent_policies, token
+from bench.mesh import Mesh, note
+from bench.objects import HOST, OPEN_PATH, RouteShape, equivalent_policies, token
 from bench.result import Row, aimed, count
 from bench.wire import monotonic_ms, render_request
 
@@ -26,7 +26,7 @@ def measure_churn(mesh: Mesh) -> Iterator[Row]:
         load.begin(_kinds() * CONNECTIONS_PER_KIND)
         started = monotonic_ms()
         for number in range(EDITS):
-            _edit(api, policies[(number + 1) % len(policies)])
+            api.update(policies[(number + 1) % len(policies)])
         taken = (monotonic_ms() - started) / 1000
         mesh.wait()
         counted = load.end()
@@ -49,10 +49,3 @@ def _kinds() -> list[Kind]:
 
 def _rates(seconds: float, counted: Counted) -> str:
     return f"{EDITS / seconds:,.0f} / {counted.requests / counted.seconds:,.0f}"
-
-
-def _edit(api: ApiConnection, policy: Raw) -> None:
-    while (answer := api.ask(api.render_update(policy))).status == 409:
-        pass  # a status was written in between
-    if answer.status != 200:
-        raise BenchError(f"an edit was answered {answer.status}: {answer.body[:300]!r}")

@@ -41,6 +41,8 @@ class Edit:
 
 def measure_edits(mesh: Mesh) -> Iterator[Row]:
     for shape, aim in SHAPES:
+        mesh.set_routes(shape)
+        note(f"{EDITS} edits with {describe(shape)}")
         edits = run_edits(mesh, shape)
         taken = [edit.taken for edit in edits]
         name = describe(shape)
@@ -55,11 +57,12 @@ def describe(shape: RouteShape) -> str:
 
 
 def run_edits(mesh: Mesh, shape: RouteShape, *, edits: int = EDITS) -> list[Edit]:
-    """The policy's issuer goes back and forth; the client always sends issuer A's token, on one connection."""
+    """The policy's issuer goes back and forth; the client always sends issuer A's token, on one connection.
+
+    The routes are there already.
+    """
     policies = [issuer_policy(issuer) for issuer in ISSUERS]
     mesh.store([policies[0]])
-    mesh.set_routes(shape)
-    note(f"{edits} edits with {describe(shape)}")
     request = render_request(HOST, shape.last_path, token=token())
     done = []
     random.seed(shape.routes)

@@ -203,7 +203,7 @@ class _Run:
 
 def main() -> None:
     # Unbuffered: select() sees only what is still in the pipe, so nothing may be read ahead.
-    lines = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115, PTH123
+    lines = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
     while line := lines.readline():
         message = json.loads(line)
         if not message:

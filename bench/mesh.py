@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import yaml
 
-from bench.objects import NAMESPACE, RouteShape, Raw, route_tables, upstream_objects
+from bench.objects import NAMESPACE, Raw, RouteShape, route_tables, upstream_objects
 from bench.upstream import run_upstream
 from bench.wire import Answer, Connection
 from meshpass.localmesh.control import read_raw_status, wait_in_sync
@@ -67,10 +67,14 @@ class ApiConnection(Connection):
 
     def store(self, raw: Raw) -> None:
         """The object is there with this content."""
-        answer = self.ask(self.render("POST", collection_path(raw), raw))
-        if answer.status == 409:
-            answer = self.ask(self.render_update(raw))
-        _check(answer, "POST")
+        if self.ask(self.render("POST", collection_path(raw), raw)).status == 409:
+            self.update(raw)
+
+    def update(self, raw: Raw) -> None:
+        """The object, which was there, has this content."""
+        while (answer := self.ask(self.render_update(raw))).status == 409:
+            pass  # a status was written after the version was read
+        _check(answer, f"PUT of {object_path(raw)}")
 
     def delete(self, path: str) -> None:
         self._checked("DELETE", path)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bench.load import Kind, LoadProcess, run_load
 from bench.mesh import BenchError, Mesh, note
-from bench.objects import HOST, OPEN_PATH, RouteShape, issuer_policy, token
-from bench.objects import ISSUERS
+from bench.objects import HOST, ISSUERS, OPEN_PATH, RouteShape, issuer_policy, token
 from bench.result import Row, aimed, median, ratio
 from bench.wire import monotonic_ms, render_request
 
@@ -59,9 +58,7 @@ def _run(mesh: Mesh, load: LoadProcess, kind: Kind) -> Round:
     used, elapsed = cpu_seconds(mesh.sidecar.pid) - before, (monotonic_ms() - started) / 1000
     if counted.failed or counted.wrong or counted.closed:
         raise BenchError(f"requests went wrong under plain load: {counted}")
-    return Round(
-        rate=counted.requests / counted.seconds, cpu_us=used * 1e6 / counted.requests, busy=used / elapsed
-    )
+    return Round(rate=counted.requests / counted.seconds, cpu_us=used * 1e6 / counted.requests, busy=used / elapsed)
 
 
 def _rows(unverified: Sequence[Round], verified: Sequence[Round]) -> Iterator[Row]:
@@ -71,7 +68,9 @@ def _rows(unverified: Sequence[Round], verified: Sequence[Round]) -> Iterator[Ro
     ratios = [with_token.rate / without.rate for without, with_token in zip(unverified, verified, strict=True)]
     limited = "the sidecar was the limit" if busy >= SATURATED else "the sidecar was NOT the limit"
     yield Row(measure="requests per second without / with RS256 (repeated token)", value=_both(rates, "{:,.0f}"))
-    yield aimed(f"  ratio with : without, median of {len(ratios)} pairs", median(ratios), AIM_RATIO, most=False, text=ratio)
+    yield aimed(
+        f"  ratio with : without, median of {len(ratios)} pairs", median(ratios), AIM_RATIO, most=False, text=ratio
+    )
     yield Row(measure="  sidecar's share of one CPU", value=f"{busy:.0%}: {limited}")
     yield Row(measure="CPU of the sidecar per request without / with", value=_both(costs, "{:.1f}") + " µs")
     yield Row(measure="  ratio without : with", value=ratio(costs[0] / costs[1]))
