@@ -26,11 +26,11 @@ def demo(
         meshpass demo --keep
     """
     with reported_errors():
-        import shutil
         import signal
         import sys
         import tempfile
 
+        from meshpass.errors import MeshpassError
         from meshpass.localmesh.directory import StateDirectory
         from meshpass.localmesh.stop import stop_mesh
 
@@ -38,16 +38,28 @@ def demo(
         state = StateDirectory(path=directory / "mesh")
         # A demo that is told to end cleans up as one that came to its end.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        finished = False
         try:
             _run(directory, state, tied=not keep)
-            finished = True
-        finally:
-            if keep and finished:
-                _say_how_to_go_on(directory, state)
-            else:
-                stop_mesh(state)
-                shutil.rmtree(directory, ignore_errors=True)
+        except MeshpassError:
+            stop_mesh(state)
+            say(f"the files and logs of this run are in {directory}\n")
+            raise
+        except BaseException:
+            _remove(directory, state)
+            raise
+        if keep:
+            _say_how_to_go_on(directory, state)
+        else:
+            _remove(directory, state)
+
+
+def _remove(directory: Path, state: StateDirectory) -> None:
+    import shutil
+
+    from meshpass.localmesh.stop import stop_mesh
+
+    stop_mesh(state)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _run(directory: Path, state: StateDirectory, *, tied: bool) -> None:

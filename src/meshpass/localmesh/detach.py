@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -36,39 +37,46 @@ def start_detached(
     if state.is_held():
         # The supervisor would say the same, a second later: importing all of it takes that long.
         raise state.already_running()
-    bound = tied and sys.platform == "linux"
-    guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as said:
-        descriptor = os.open(state.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        process = _start(mesh_file, state, writer, tied=tied)
         try:
-            subprocess.Popen(  # noqa: S603 - our own program
-                [
-                    *guarded,
-                    sys.executable,
-                    "-m",
-                    "meshpass.localmesh.runner",
-                    str(mesh_file),
-                    str(state.path),
-                    str(writer),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=descriptor,
-                stderr=descriptor,
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
-        finally:
-            os.close(descriptor)
-            os.close(writer)
-        for line in said:
-            message = msgspec.json.decode(line, type=Said)
-            if message.announced is not None:
-                announce(message.announced)
-            if message.ready is not None:
-                return message.ready
-            if message.error is not None:
-                raise LocalMeshError(message.error, hint=message.hint)
+            return _wait_ready(said, state, announce)
+        except BaseException:
+            # Whoever stops waiting, at Ctrl-C say, wants no mesh; and one that failed is ending by itself.
+            process.terminate()
+            process.wait()
+            raise
+
+
+def _start(mesh_file: Path, state: StateDirectory, writer: int, *, tied: bool) -> subprocess.Popen[bytes]:
+    bound = tied and sys.platform == "linux"
+    guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
+    runner = (sys.executable, "-m", "meshpass.localmesh.runner", str(mesh_file), str(state.path), str(writer))
+    log = os.open(state.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            (*guarded, *runner),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(writer,),
+        )
+    finally:
+        os.close(log)
+        os.close(writer)
+
+
+def _wait_ready(said: BinaryIO, state: StateDirectory, announce: Callable[[str], None]) -> MeshRecord:
+    for line in said:
+        message = msgspec.json.decode(line, type=Said)
+        if message.announced is not None:
+            announce(message.announced)
+        if message.ready is not None:
+            return message.ready
+        if message.error is not None:
+            raise LocalMeshError(message.error, hint=message.hint)
     raise LocalMeshError(
         "the supervisor ended before the mesh was ready\n" + last_lines(state.supervisor_log, 10),
         hint=f"its log is {state.supervisor_log}",
