@@ -93,7 +93,7 @@ class ApiServer:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         """Watches have ended, connections are closed and the database is complete."""
         try:
@@ -107,7 +107,8 @@ class ApiServer:
                 await asyncio.wait({self._serving}, timeout=_GRACE_SECONDS)
             self._collecting.cancel()
             self._serving.cancel()
-            await self._group.__aexit__(kind, error, traceback)
+            # Not told of the block's exception, the group does not wrap it: callers see what was raised.
+            await self._group.__aexit__(None, None, None)
         finally:
             self._storage.close()
 

@@ -601,13 +601,27 @@ class _Stopped(ApiServer):
         return
 
 
-async def test_a_client_that_stops_reading_holds_up_nobody(running: RunningApiServer):
-    """Its watch stands still while others go on, and the server ends all the same."""
-    async with running.client.stream("GET", WIDGETS, params={"watch": "true"}):
-        for number in range(40):
-            value = widget(f"w{number}", annotations={"fill": "x" * 100_000})
-            await create(running.client, WIDGETS, value)
-    assert len((await running.client.get(WIDGETS)).json()["items"]) == 40
+async def test_a_client_that_stops_reading_holds_up_nobody(tmp_path: Path):
+    """Its watch stands still with a bounded backlog while others go on, and the server ends all the same."""
+    loop = asyncio.get_running_loop()
+    async with run_api_server(tmp_path) as running:
+        path = f"{CONFIG_MAPS}/big"
+        await create(running.client, CONFIG_MAPS, config_map("big"))
+        async with running.client.stream("GET", CONFIG_MAPS, params={"watch": "true"}):
+            for number in range(40):
+                patch = {"data": {"fill": f"{number % 10}" * 900_000}}
+                assert (await running.client.patch(path, json=patch, headers=MERGE)).status_code == 200
+            (stalled,) = (
+                connection
+                for connection in running.server._server.server_state.connections
+                if connection.flow.write_paused
+            )
+            assert stalled.transport.get_write_buffer_size() < 8 * 1024 * 1024
+            start = loop.time()
+            await running.server.__aexit__(None, None, None)
+            took = loop.time() - start
+        running.server.__class__ = _Stopped
+    assert took < 1
 
 
 async def test_a_watch_of_a_client_that_left_is_forgotten(running: RunningApiServer):
@@ -642,6 +656,13 @@ async def test_a_given_definition_replaces_the_stored_one(tmp_path: Path):
         after = (await running.client.get(f"{CRDS}/widgets.example.com")).json()
     assert after["spec"]["names"]["shortNames"] == ["wi"]
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
+
+
+async def test_what_the_block_raises_leaves_it_unchanged(tmp_path: Path):
+    """The server's own tasks wrap nothing into groups."""
+    with pytest.raises(LookupError, match="mine"):
+        async with run_api_server(tmp_path):
+            raise LookupError("mine")
 
 
 async def test_a_taken_port_is_named(tmp_path: Path):
