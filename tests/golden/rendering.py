@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,8 @@ def plain(value: Any) -> Any:
             if (inner := getattr(value, field.name)) not in (None, (), False, "", frozenset(), {})
         }
         return {"type": type(value).__name__, **shown} if type(value).__name__ in _VARIANTS else shown
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, ObjectRef):
         return str(value)
     if isinstance(value, Mapping):

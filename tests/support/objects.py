@@ -17,7 +17,8 @@ from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.memo import Memo
-from meshpass.translate import Translation, translate
+from meshpass.translate import FeatureGates, TranslateSettings, Translation, translate
+from meshpass.translate.keysource import KeySets
 
 MANAGEMENT_CLUSTER = "mgmt"
 CLUSTER_ANNOTATION = "golden.meshpass.dev/cluster"
@@ -58,9 +59,12 @@ def object_set(*sources: Path | str | Mapping[str, Any]) -> ObjectSet:
     return ObjectSet.empty().with_changes(read_objects(*sources))
 
 
-def translate_objects(objects: ObjectSet, memo: Memo | None = None) -> Translation:
-    """The translation of a test's objects."""
-    return translate(objects, MANAGEMENT_CLUSTER, memo or Memo())
+def translate_objects(
+    objects: ObjectSet, memo: Memo | None = None, *, key_sets: KeySets | None = None, gates: FeatureGates | None = None
+) -> Translation:
+    """The translation of a test's objects; nothing was fetched, and no gate is set, unless said."""
+    settings = TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=gates or FeatureGates())
+    return translate(objects, key_sets or {}, settings, memo or Memo())
 
 
 def build_snapshots(translation: Translation, memo: Memo | None = None) -> dict[str, Snapshot]:
