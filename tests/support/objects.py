@@ -29,7 +29,9 @@ SERVER = "sidecar~cluster1~httpbin~httpbin"
 BASE = Path(__file__).parent.parent / "golden" / "mesh" / "a-mesh-without-tables-reaches-its-services" / "in.yaml"
 """Namespaces, a workspace that has them all, Service httpbin with its endpoint, and the pods httpbin and client."""
 
-Changes = Mapping[ObjectKey, Parsed]
+SETTINGS = TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=FeatureGates())
+NO_KEY_SETS: KeySets = {}
+"""The same objects in every translation, as in the reconciler: a memo goes by identity."""
 
 
 def key_of(raw: Mapping[str, Any]) -> ObjectKey:
@@ -63,8 +65,8 @@ def translate_objects(
     objects: ObjectSet, memo: Memo | None = None, *, key_sets: KeySets | None = None, gates: FeatureGates | None = None
 ) -> Translation:
     """The translation of a test's objects; nothing was fetched, and no gate is set, unless said."""
-    settings = TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=gates or FeatureGates())
-    return translate(objects, key_sets or {}, settings, memo or Memo())
+    settings = SETTINGS if gates is None else TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=gates)
+    return translate(objects, NO_KEY_SETS if key_sets is None else key_sets, settings, memo or Memo())
 
 
 def build_snapshots(translation: Translation, memo: Memo | None = None) -> dict[str, Snapshot]:
