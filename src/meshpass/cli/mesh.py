@@ -29,6 +29,9 @@ def up(
     ] = None,
     directory: option.Directory = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the mesh is ready; it goes on.")] = False,
+    feature_gates: Annotated[
+        str, typer.Option("--feature-gates", metavar="K=V,…", help="Switches of behaviour.", show_default=False)
+    ] = "",
 ) -> None:
     """Start a mesh on this machine: API servers, control plane, Envoys, workloads.
 
@@ -41,24 +44,35 @@ def up(
         meshpass up --detach && eval "$(meshpass env)" && kubectl get pods -A
 
         meshpass up -f mesh.yaml --dir /tmp/mesh
+
+        meshpass up --feature-gates=GatewayDefaultDenyAllHTTPRequests=true
     """
     with reported_errors():
         from meshpass.localmesh.directory import state_directory
         from meshpass.localmesh.meshfile import default_mesh_path
         from meshpass.localmesh.parse import load_mesh_file
+        from meshpass.translate.settings import parse_feature_gates
 
         state = state_directory(directory)
         path = file or default_mesh_path()
         load_mesh_file(path)
+        parse_feature_gates(feature_gates)
         say(f"starting a mesh on {state.path}")
         if detach:
             from meshpass.localmesh.detach import start_detached
 
-            _say_ready(start_detached(path.absolute(), state, say_step), state, detached=True)
+            record = start_detached(path.absolute(), state, say_step, feature_gates=feature_gates)
+            _say_ready(record, state, detached=True)
         else:
             from meshpass.localmesh.runner import run_supervisor
 
-            run_supervisor(path, state, say_step, lambda record: _say_ready(record, state, detached=False))
+            run_supervisor(
+                path,
+                state,
+                say_step,
+                lambda record: _say_ready(record, state, detached=False),
+                feature_gates=feature_gates,
+            )
             say("the mesh has stopped")
 
 

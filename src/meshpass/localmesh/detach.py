@@ -27,7 +27,12 @@ class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def start_detached(
-    mesh_file: Path, state: StateDirectory, announce: Callable[[str], None], *, tied: bool = False
+    mesh_file: Path,
+    state: StateDirectory,
+    announce: Callable[[str], None],
+    *,
+    feature_gates: str = "",
+    tied: bool = False,
 ) -> MeshRecord:
     """The mesh is ready, run by a process that goes on when this one ends; ``tied``, on Linux, ends with it.
 
@@ -39,7 +44,7 @@ def start_detached(
         raise state.already_running()
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as said:
-        process = _start(mesh_file, state, writer, tied=tied)
+        process = _start(mesh_file, state, writer, feature_gates, tied=tied)
         try:
             return _wait_ready(said, state, announce)
         except BaseException:
@@ -49,10 +54,13 @@ def start_detached(
             raise
 
 
-def _start(mesh_file: Path, state: StateDirectory, writer: int, *, tied: bool) -> subprocess.Popen[bytes]:
+def _start(
+    mesh_file: Path, state: StateDirectory, writer: int, feature_gates: str, *, tied: bool
+) -> subprocess.Popen[bytes]:
     bound = tied and sys.platform == "linux"
     guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
-    runner = (sys.executable, "-m", "meshpass.localmesh.runner", str(mesh_file), str(state.path), str(writer))
+    arguments = (str(mesh_file), str(state.path), str(writer), feature_gates)
+    runner = (sys.executable, "-m", "meshpass.localmesh.runner", *arguments)
     log = os.open(state.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603 - our own program

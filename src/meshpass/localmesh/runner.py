@@ -19,7 +19,7 @@ from meshpass.localmesh.parse import load_mesh_file
 
 
 def main(arguments: list[str]) -> int:
-    """The detached supervisor: mesh file, state directory, and the descriptor to which it says how it gets on."""
+    """The detached supervisor: mesh file, state directory, the descriptor to which it says how it gets on, gates."""
     mesh_file, state, writer = Path(arguments[0]), StateDirectory(path=Path(arguments[1])), int(arguments[2])
     os.set_inheritable(writer, False)
     with os.fdopen(writer, "wb") as starter:
@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> int:
             starter.close()
 
         try:
-            run_supervisor(mesh_file, state, lambda text: say(Said(announced=text)), on_ready)
+            run_supervisor(
+                mesh_file, state, lambda text: say(Said(announced=text)), on_ready, feature_gates=arguments[3]
+            )
         except MeshpassError as error:
             if starter.closed:
                 _log(f"error: {error}")
@@ -47,16 +49,25 @@ def main(arguments: list[str]) -> int:
 
 
 def run_supervisor(
-    mesh_file: Path, state: StateDirectory, announce: Callable[[str], None], on_ready: Callable[[MeshRecord], None]
+    mesh_file: Path,
+    state: StateDirectory,
+    announce: Callable[[str], None],
+    on_ready: Callable[[MeshRecord], None],
+    *,
+    feature_gates: str = "",
 ) -> None:
     """Runs the mesh of the file in this process until SIGTERM or SIGINT. Raises MeshpassError."""
     # Read when gRPC is imported, so before anything that does. Children of ours exec at once and use no gRPC; its
     # fork handlers would only complain in the log.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from meshpass.localmesh.supervisor import SupervisorSettings, supervise
+    from meshpass.translate.settings import parse_feature_gates
 
     settings = SupervisorSettings(
-        mesh=load_mesh_file(mesh_file), base_directory=mesh_file.absolute().parent, state=state
+        mesh=load_mesh_file(mesh_file),
+        base_directory=mesh_file.absolute().parent,
+        state=state,
+        gates=parse_feature_gates(feature_gates),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(supervise(settings, announce, on_ready))

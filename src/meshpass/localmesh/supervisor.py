@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -35,6 +35,7 @@ from meshpass.localmesh.objects import Placement, Placements, node_id
 from meshpass.localmesh.populate import populate_clusters
 from meshpass.localmesh.process import ChildProcess, ProcessSpec
 from meshpass.localmesh.workload_process import EnvoySettings, app_process, envoy_process, log_path, place_workloads
+from meshpass.translate.settings import FeatureGates
 
 Announce = Callable[[str], None]
 """Takes one line about what just happened, for people."""
@@ -53,6 +54,7 @@ class SupervisorSettings:
     base_directory: Path
     """What relative paths of the mesh file start from."""
     state: StateDirectory
+    gates: FeatureGates = field(default_factory=FeatureGates)
 
 
 @asynccontextmanager
@@ -107,7 +109,7 @@ async def _run_everything(
             await populate_clusters(mesh, state.kubeconfig, placements)
             announce(f"{_count(len(mesh.workloads), 'workload')} stored in them{_since(started)}")
             async with (
-                run_control_plane(_control_plane_settings(mesh, state, envoys.run_directory)),
+                run_control_plane(_control_plane_settings(settings, envoys.run_directory)),
                 _children(tuple(envoy_process(envoys, one, i) for i, one in enumerate(mesh.workloads)), announce),
             ):
                 await _wait_ready(settings, envoys.run_directory)
@@ -142,14 +144,15 @@ def _app_addresses(mesh: LocalMesh, placements: Placements) -> dict[str, str]:
     }
 
 
-def _control_plane_settings(mesh: LocalMesh, state: StateDirectory, run_directory: Path) -> ControlPlaneSettings:
+def _control_plane_settings(settings: SupervisorSettings, run_directory: Path) -> ControlPlaneSettings:
     return ControlPlaneSettings(
-        kubeconfig=state.kubeconfig,
-        contexts=tuple((cluster.name, cluster.name) for cluster in mesh.clusters),
-        management_cluster=mesh.management.name,
+        kubeconfig=settings.state.kubeconfig,
+        contexts=tuple((cluster.name, cluster.name) for cluster in settings.mesh.clusters),
+        management_cluster=settings.mesh.management.name,
         ads_socket=ads_socket(run_directory),
         control_socket=control_socket(run_directory),
-        directory=state.path,
+        directory=settings.state.path,
+        gates=settings.gates,
     )
 
 
