@@ -84,12 +84,12 @@ def check_address(address: IpAddress, *, allow_private: bool) -> None:
     for one in (address, *_wrapped(address)):
         kind = _refused_kind(one) or ("" if allow_private or one.is_global else "private")
         if kind:
-            raise FetchError(f"the host is a {kind} address; it is never asked for keys")
+            raise FetchError(f"the host's address is {kind}; it is never asked for keys")
 
 
 def _refused_kind(address: IpAddress) -> str:
     if address in METADATA_ADDRESSES:
-        return "metadata"
+        return "a metadata service's"
     if address.is_link_local:
         return "link-local"
     if address.is_multicast:

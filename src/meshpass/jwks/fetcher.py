@@ -175,8 +175,10 @@ class KeySetFetcher:
             if saved is not None or pause is None:
                 break
             self._publish()
-            woken.clear()
-            await self._sleep_unless(woken, pause)
+            until = self._monotonic() + pause
+            while (left := until - self._monotonic()) > 0 and not source.asked_again:
+                woken.clear()
+                await self._sleep_unless(woken, left)
             if source.asked_again:
                 break
         source.finish(self._monotonic())

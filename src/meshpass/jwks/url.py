@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx2 as httpx
 
 from meshpass.jwks.address import check_name
 from meshpass.jwks.failure import FetchError
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_PATH = re.compile(r"[/?#]")
+"""What ends the authority (RFC 3986 §3.2)."""
 
 
 def parse_source_url(text: str) -> httpx.URL:
@@ -25,14 +30,14 @@ def parse_source_url(text: str) -> httpx.URL:
         raise FetchError("the URL is neither http nor https")
     if not host:
         raise FetchError("the URL has no host")
-    if url.userinfo or "@" in url.netloc.decode("ascii"):
+    if url.userinfo or "@" in _PATH.split(text.partition("//")[2])[0]:
         raise FetchError("the URL holds a user name or a password")
     if "#" in text:
         raise FetchError("the URL has a fragment")
     if not text.isascii():
         raise FetchError("the URL is not written in ASCII; names in other scripts are written xn--…")
-    if port_of(url) == 0:
-        raise FetchError("the URL has port 0")
+    if not 0 < port_of(url) < 65_536:
+        raise FetchError("the URL has a port that there is not")
     check_name(host)
     return url
 
