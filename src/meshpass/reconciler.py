@@ -65,7 +65,8 @@ class Reconciler:
         self._policies: Mapping[str, ObjectKey] = {}
         self._key_sources: Mapping[KeySource, KeyFetch] = {}
         self._translated = -1
-        self._published: dict[str, tuple[Proxy, int]] = {}
+        self._passes = 0
+        self._published: dict[str, Proxy] = {}
         self._changed_at: dict[ObjectKey, int] = {}
         self._acknowledged: dict[str, int] = {}
         self._recorded: set[tuple[ObjectRef, str]] = set()
@@ -114,14 +115,15 @@ class Reconciler:
 
     async def _follow_objects(self) -> NoReturn:
         while True:
-            self.reconcile()
-            await self._store.wait_changed(self._translated)
+            seen = self._store.revision
+            self._try_reconcile()
+            await self._store.wait_changed(seen)
 
     async def _follow_keys(self) -> NoReturn:
         seen = self._keys.revision
         while True:
             seen = await self._keys.wait_changed(seen)
-            self.reconcile()
+            self._try_reconcile()
 
     async def _follow_acknowledgements(self) -> NoReturn:
         seen = -1
@@ -136,20 +138,24 @@ class Reconciler:
             self._statuses_due.clear()
             self.write_statuses()
 
+    def _try_reconcile(self) -> None:
+        """Reconcile; a bug that an object brings to light leaves every proxy as it is, and is not the end of the loop."""
+        try:
+            self.reconcile()
+        except Exception:
+            logger.exception("not reconciled", extra={"revision": self._store.revision})
+
     def reconcile(self) -> None:
         """Translate the objects as they are now and publish what changed."""
         started = time.perf_counter()
         revision = self._store.revision
+        self._passes += 1
         translation = translate(self._store.objects, self._keys.key_sets, self._settings, self._memo)
         self._keys.follow(translation.key_sources)
-        for key, report in translation.report.objects.items():
-            if report != self._report.objects.get(key):
-                self._changed_at[key] = revision
-        self._changed_at = {key: self._changed_at[key] for key in translation.report.objects}
-        self._report = translation.report
+        self._report = self._keep_equal(translation.report)
         self._policies = translation.policies
         self._key_sources = translation.key_sources
-        changed = self._publish(translation.proxies, revision)
+        changed = self._publish(translation.proxies)
         self._translated = revision
         self._statuses_due.set()
         self._published_one.set()
@@ -160,12 +166,26 @@ class Reconciler:
                 "snapshots published", extra={"revision": revision, "nodes": changed, "milliseconds": milliseconds}
             )
 
-    def _publish(self, proxies: Mapping[str, Proxy], revision: int) -> int:
+    def _keep_equal(self, report: Report) -> Report:
+        """The report, with the old object wherever it says the same: only what changed is looked at again."""
+        before = self._report.objects
+        kept: dict[ObjectKey, ObjectReport] = {}
+        for key, new in report.objects.items():
+            old = before.get(key)
+            if old == new:
+                kept[key] = old
+            else:
+                kept[key] = new
+                self._changed_at[key] = self._passes
+        self._changed_at = {key: self._changed_at[key] for key in kept}
+        return Report(objects=kept)
+
+    def _publish(self, proxies: Mapping[str, Proxy]) -> int:
         changed = 0
         for node, proxy in proxies.items():
             known = self._published.get(node)
-            if known is None or known[0] is not proxy:
-                self._published[node] = (proxy, revision)
+            if known is not proxy:
+                self._published[node] = proxy
                 self._cache.set(build_snapshot(proxy, self._memo))
                 changed += 1
         for node in [node for node in self._published if node not in proxies]:
@@ -180,7 +200,7 @@ class Reconciler:
         for node in self._published:
             state = self._cache.state(node)
             if state.in_sync:
-                self._acknowledged[node] = self._translated
+                self._acknowledged[node] = self._passes
             for rejection in state.rejections:
                 for source in rejection.sources:
                     rejections.setdefault(source, []).append(f"{node} refuses it: {rejection.message}")

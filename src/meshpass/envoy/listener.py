@@ -28,7 +28,7 @@ from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import InboundListener, Listener, OutboundListener
 
-REALM = "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ:ORIG_OR_PATH):256%"
+REALM = "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ:PATH):256%"
 """The request's URL without its query: Envoy's own realm would echo a token that came as a query parameter."""
 
 

@@ -9,7 +9,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.translate.finding import Finding
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectReport:
     """What there is to say about one object."""
 
