@@ -14,6 +14,7 @@ from bench.wire import Connection, monotonic_ms, render_request
 
 EDITS = 200
 WARM_UP = 10
+YARDSTICK_REQUESTS = 2000
 GIVE_UP_MS = 5000.0
 PAUSE_SECONDS = (0.02, 0.15)
 """Between two edits: sometimes the last edit's statuses are still being written, mostly not."""
@@ -49,6 +50,20 @@ def measure_edits(mesh: Mesh) -> Iterator[Row]:
         note(f"edit → verdict, {name}: p50 {percentile(taken, 50):.1f} ms, p99 {percentile(taken, 99):.1f} ms")
         yield Row(measure=f"policy edit → new verdict, {name}, p50", value=milliseconds(percentile(taken, 50)))
         yield aimed(f"  p99 of {len(taken)}", percentile(taken, 99), aim, text=milliseconds)
+        yield _yardstick(mesh, shape)
+
+
+def _yardstick(mesh: Mesh, shape: RouteShape) -> Row:
+    """How restless the machine is: requests of the same client while nothing is edited."""
+    request = render_request(HOST, shape.last_path)
+    times = []
+    with Connection(mesh.client_address) as client:
+        for _ in range(YARDSTICK_REQUESTS):
+            started = monotonic_ms()
+            client.ask(request)
+            times.append(monotonic_ms() - started)
+    value = f"{percentile(times, 50):.1f} / {percentile(times, 99):.1f} / {max(times):.1f} ms"
+    return Row(measure="  for comparison, one request without an edit: p50 / p99 / slowest", value=value)
 
 
 def describe(shape: RouteShape) -> str:
