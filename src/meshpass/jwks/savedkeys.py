@@ -67,17 +67,7 @@ class SavedKeysDirectory:
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._path.chmod(0o700)
-            # mkstemp creates with mode 0600: there is no moment at which others could read.
-            descriptor, temporary = tempfile.mkstemp(dir=self._path, prefix=".", suffix=".new")
-            try:
-                with os.fdopen(descriptor, "wb") as opened:
-                    opened.write(msgspec.json.encode(saved))
-                    opened.flush()
-                    os.fsync(opened.fileno())
-                Path(temporary).replace(file)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_secret_file(file, msgspec.json.encode(saved))
         except OSError as error:
             logger.warning("key set not saved", extra={"file": str(file), "error": error.strerror})
 

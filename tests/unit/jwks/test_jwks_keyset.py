@@ -20,6 +20,8 @@ from tests.support.jwks_server import (
 from meshpass.jwks.failure import FetchError
 from meshpass.jwks.keyset import describe_skipped, key_labels, read_remote_keys
 
+pytestmark = pytest.mark.filterwarnings("ignore:Key size should be")
+
 
 def kids(body: bytes) -> list[str | None]:
     return [key.kid for key in key_labels(read_remote_keys(body).jwks)]
