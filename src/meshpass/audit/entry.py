@@ -16,7 +16,8 @@ from meshpass.envoy.filters import JWT_METADATA
 PROVIDER_PREFIX = "provider:"
 """``provider:<name>`` → header of the token that the provider verified."""
 FAILED_PREFIX = "failed:"
-"""``failed:<name>`` → why the provider did not accept the token."""
+"""``failed:<name>`` → why the provider did not accept the token, or that there was none."""
+MISSING = "Jwt is missing"
 
 MAX_NAME = 256
 MAX_PATH = 256
@@ -46,7 +47,7 @@ def parse_entry(
     selection_class, method, host, path, status, details = _read_fields(common)
     policy = policy_of(selection_class) if selection_class else ""
     identity = _read_identity(common, hash_subject)
-    verdict, reason = _judge(details, policy, identity.failures)
+    verdict, reason = _judge(details, policy, identity)
     return DecisionRecord(
         time=min(max(common.start_time.seconds, 0), LATEST) + common.start_time.nanos / 1e9,
         duration=common.duration.seconds + common.duration.nanos / 1e9,
@@ -71,11 +72,19 @@ def parse_entry(
 class _Identity:
     """What the JWT filter left about the request's tokens."""
 
-    __slots__ = ("failures", "kid", "provider", "subject_hash")
+    __slots__ = ("failures", "is_missing", "is_verified", "kid", "provider", "subject_hash")
 
     def __init__(self) -> None:
         self.provider = self.kid = self.subject_hash = ""
         self.failures: tuple[Failure, ...] = ()
+        self.is_missing = self.is_verified = False
+
+    @property
+    def shortcoming(self) -> str:
+        """Why no token was verified, for a request that may pass without; empty if one was, or none was looked for."""
+        if self.is_verified:
+            return ""
+        return self.failures[0].reason if self.failures else MISSING if self.is_missing else ""
 
 
 def _read_fields(common: AccessLogCommon) -> tuple[str, ...]:
@@ -107,12 +116,15 @@ def _read_identity(common: AccessLogCommon, hash_subject: Callable[[str, str], s
             continue
         fields = value.struct_value.fields
         if key.startswith(PROVIDER_PREFIX):
+            found.is_verified = True
             found.provider = found.provider or _name(key[len(PROVIDER_PREFIX) :])
             found.kid = found.kid or _name(_text(fields, "kid"))
         elif key.startswith(FAILED_PREFIX):
-            failures.append(
-                Failure(provider=_name(key[len(FAILED_PREFIX) :]), reason=_text(fields, "message")[:MAX_REASON])
-            )
+            reason = redact(_text(fields, "message")[:MAX_REASON])
+            if reason == MISSING:
+                found.is_missing = True
+            else:
+                failures.append(Failure(provider=_name(key[len(FAILED_PREFIX) :]), reason=reason))
         elif not found.subject_hash and "sub" in fields:
             found.subject_hash = hash_subject(_text(fields, "iss"), _text(fields, "sub"))
     found.failures = tuple(failures[:MAX_FAILURES])
@@ -134,7 +146,7 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
     return str(fields[key].string_value) if key in fields else ""
 
 
-def _judge(details: str, policy: str, failures: tuple[Failure, ...]) -> tuple[Verdict, str]:
+def _judge(details: str, policy: str, identity: _Identity) -> tuple[Verdict, str]:
     """Only what the filters refuse is denied: a 401 or 403 of the application has other details."""
     if details.startswith(_JWT_DENIED):
         reason = details[len(_JWT_DENIED) :].rstrip("}").replace("_", " ")
@@ -145,4 +157,4 @@ def _judge(details: str, policy: str, failures: tuple[Failure, ...]) -> tuple[Ve
         return Verdict.DENIED, "RBAC: access denied"
     if not policy:
         return Verdict.OPEN, ""
-    return Verdict.ALLOWED, failures[0].reason if failures else ""
+    return Verdict.ALLOWED, identity.shortcoming

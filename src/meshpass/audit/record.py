@@ -60,7 +60,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     status: int
     """HTTP status of the answer; 0 if there was none."""
     reason: str
-    """Why it was denied, in Envoy's words. With a request that was let pass all the same: why its token failed."""
+    """Why it was denied, in Envoy's words. With a request that was let pass without a verified token: why."""
     failures: tuple[Failure, ...] = ()
     """Each provider that refused a token."""
 

@@ -9,7 +9,7 @@ _SHORTEST_JWT = len("eyJ")
 _SHORTEST = 20
 """Fewer characters of a token cannot be told from a name."""
 _SHORTEST_WITHOUT_DIGIT = 40
-_WORD = "[A-Za-z0-9_%+=-]"
+_WORD = "[A-Za-z0-9_+-]"
 _TOKEN = re.compile(
     # The header of a compact JWT is base64url of `{"`; whatever follows up to the next `/` goes with it.
     r"eyJ[A-Za-z0-9_.%=~+-]*"

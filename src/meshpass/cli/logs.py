@@ -41,6 +41,7 @@ class LogFormat(Enum):
 
 
 def logs(
+    *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new records until Ctrl-C.")] = False,
     denied: Annotated[bool, typer.Option("--denied", help="Only requests that were refused.")] = False,
     policy: Annotated[
