@@ -28,11 +28,16 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def start(self, listener: socket.socket, group: asyncio.TaskGroup) -> asyncio.Task[None]:
-        """Connections on ``listener`` are accepted; the returned task of ``group`` serves them."""
+        """Connections on ``listener`` are accepted; the returned task of ``group`` serves them.
+
+        Raises what kept the server from starting; files that ``options`` name are read before anything is started.
+        """
         self.config.load()
         serving = group.create_task(self.serve([listener]))
         while not self.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, and no event
             await asyncio.sleep(0)
+        if serving.done():
+            serving.result()
         return serving
 
     async def stop(self, serving: asyncio.Task[None]) -> None:

@@ -40,7 +40,7 @@ def validate_crd_update(crd: Mapping[str, Any], old: Mapping[str, Any]) -> Itera
         new_value, old_value = _at(spec, path), _at(before, path)
         if new_value != old_value:
             yield invalid(f"spec.{'.'.join(path)}", new_value, "field is immutable")
-    names = {_map(version).get("name") for version in _list(spec.get("versions"))}
+    names = [_map(version).get("name") for version in _list(spec.get("versions"))]
     for index, stored in enumerate(_list(_map(old.get("status")).get("storedVersions"))):
         if stored not in names:
             yield invalid(

@@ -7,12 +7,8 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
-
-import uvicorn
 
 from meshpass.apiserver.application import make_application
 from meshpass.apiserver.auth import BearerToken
@@ -28,20 +24,12 @@ from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.watch import Hub
 from meshpass.apiserver.writer import Writer
 from meshpass.errors import LocalMeshError
+from meshpass.httpserver import HttpServer
 
 DATABASE = "state.db"
 _KEEP_ALIVE_SECONDS = 120
 """Longer than clients keep idle connections (Go: 90 s), so that it is never a request that finds one closed."""
-_GRACE_SECONDS = 0.3
 _log = logging.getLogger(__name__)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn as a part of a program: signals are the program's."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class ApiServer:
@@ -98,21 +86,14 @@ class ApiServer:
         """Watches have ended, connections are closed and the database is complete."""
         try:
             self._hub.close()
-            self._server.should_exit = True
-            await asyncio.wait({self._serving}, timeout=_GRACE_SECONDS)
-            if not self._serving.done():
-                self._server.force_exit = True
-                for task in tuple(self._server.server_state.tasks):
-                    task.cancel()
-                await asyncio.wait({self._serving}, timeout=_GRACE_SECONDS)
+            await self._server.stop(self._serving)
             self._collecting.cancel()
-            self._serving.cancel()
             # Not told of the block's exception, the group does not wrap it: callers see what was raised.
             await self._group.__aexit__(None, None, None)
         finally:
             self._storage.close()
 
-    async def _start(self, listener: socket.socket) -> _Server:
+    async def _start(self, listener: socket.socket) -> HttpServer:
         settings = self._settings
         registry = Registry(BUILTIN_RESOURCES)
         definitions = Definitions(self._storage, registry)
@@ -122,28 +103,15 @@ class ApiServer:
         bootstrap(self._storage, registry, writer, settings.crds)
         rest = RestApi(self._storage, registry, writer, self._hub, bookmark_seconds=settings.bookmark_seconds)
         application = make_application(Documents(registry), rest)
-        server = _Server(
-            uvicorn.Config(
-                BearerToken(application, token=settings.token),
-                ssl_certfile=settings.certificate,
-                ssl_keyfile=settings.private_key,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            )
+        server = HttpServer(
+            BearerToken(application, token=settings.token),
+            ssl_certfile=settings.certificate,
+            ssl_keyfile=settings.private_key,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )
-        server.config.load()
         await self._group.__aenter__()
+        self._serving = await server.start(listener, self._group)
         self._collecting = self._group.create_task(collector.run())
-        self._serving = self._group.create_task(server.serve([listener]))
-        while not server.started:
-            if self._serving.done():
-                self._serving.result()
-            await asyncio.sleep(0)
         _log.info("API server started: cluster %s, %s", settings.cluster, self.url)
         return server
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from meshpass.cli.jose import Algorithm, decode_token, generate_key, private_pem, public_pem, sign_token
 from meshpass.errors import MeshpassError
-from meshpass.identity.secret_file import write_secret_file
 from meshpass.kube.apply import apply_raw
 from meshpass.kube.client import KubeClient
 from meshpass.kube.discovery import discover
 from meshpass.localmesh.control import wait_in_sync
 from meshpass.localmesh.directory import MeshRecord, StateDirectory, control_socket
+from meshpass.secretfile import write_secret_file
 
 HOST = "www.example.com"
 NAMESPACE = "httpbin"

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meshpass.identity.secret_file import write_secret_file
+from meshpass.secretfile import write_secret_file
 
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=7)

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from meshpass.errors import MeshpassError
-from meshpass.identity.secret_file import write_secret_file
+from meshpass.secretfile import write_secret_file
 
 _BYTES = 32
 _SHORTEST = 43  # 32 bytes in URL-safe base64

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
-import tempfile
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ import msgspec
 
 from meshpass.jwks.failure import FetchError
 from meshpass.jwks.keyset import read_remote_keys
+from meshpass.secretfile import write_secret_file
 from meshpass.translate.keysource import KeySource
 
 logger = logging.getLogger(__name__)

@@ -51,7 +51,7 @@ async def resolve_kind(client: KubeClient, raw: Raw) -> ResourceKind:
 async def apply_raw(client: KubeClient, raw: Raw, *, dry_run: bool = False) -> Applied:
     """The server's object says what ``raw`` says, and no longer what only the last applied manifest said.
 
-    The object goes into the client's namespace when it names none. Raises ApiError and ManifestError.
+    The object goes into the client's namespace when it names none; a field that the kind does not have is refused. Raises ApiError and ManifestError.
     """
     kind = await resolve_kind(client, raw)
     manifest = _manifest(client, kind, raw)
@@ -62,7 +62,9 @@ async def apply_raw(client: KubeClient, raw: Raw, *, dry_run: bool = False) -> A
         try:
             live = await _get(client, kind, namespace, name)
             if live is None:
-                stored = await client.create_raw(kind, annotated, field_manager=FIELD_MANAGER, dry_run=dry_run)
+                stored = await client.create_raw(
+                    kind, annotated, field_manager=FIELD_MANAGER, dry_run=dry_run, strict=True
+                )
                 return Applied(outcome=Outcome.CREATED, kind=kind, raw=stored)
             patch = three_way_patch(_last_applied(live), annotated, live)
             if not patch:
@@ -75,6 +77,7 @@ async def apply_raw(client: KubeClient, raw: Raw, *, dry_run: bool = False) -> A
                 content_type=PatchType.MERGE,
                 field_manager=FIELD_MANAGER,
                 dry_run=dry_run,
+                strict=True,
             )
         except ApiError as error:
             # 409: created by someone else after the look, or changed during the patch. 404: deleted after the look.

@@ -123,11 +123,21 @@ class KubeClient:
         return await self.request_json("GET", object_path(kind, namespace, name))
 
     async def create_raw(
-        self, kind: ResourceKind, raw: Raw, *, field_manager: str | None = None, dry_run: bool = False
+        self,
+        kind: ResourceKind,
+        raw: Raw,
+        *,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+        strict: bool = False,
     ) -> Raw:
-        """Stores a new object, in the namespace that its metadata names, and returns it as stored."""
+        """Stores a new object, in the namespace that its metadata names, and returns it as stored.
+
+        ``strict`` has the server refuse fields that the kind does not have.
+        """
         path = collection_path(kind, self._namespace_of(kind, raw))
-        return await self._write("POST", path, msgspec.json.encode(raw), field_manager=field_manager, dry_run=dry_run)
+        body = msgspec.json.encode(raw)
+        return await self._write("POST", path, body, field_manager=field_manager, dry_run=dry_run, strict=strict)
 
     async def replace_raw(
         self,
@@ -154,12 +164,23 @@ class KubeClient:
         field_manager: str | None = None,
         force: bool = False,
         dry_run: bool = False,
+        strict: bool = False,
     ) -> Raw:
-        """Changes parts of the object and returns it as stored; ``force`` takes fields over in a server-side apply."""
+        """Changes parts of the object and returns it as stored; ``force`` takes fields over in a server-side apply.
+
+        ``strict`` has the server refuse fields that the kind does not have.
+        """
         path = object_path(kind, namespace, name, subresource)
         body = msgspec.json.encode(patch)
         return await self._write(
-            "PATCH", path, body, content_type=content_type, field_manager=field_manager, dry_run=dry_run, force=force
+            "PATCH",
+            path,
+            body,
+            content_type=content_type,
+            field_manager=field_manager,
+            dry_run=dry_run,
+            force=force,
+            strict=strict,
         )
 
     async def delete(
@@ -278,11 +299,13 @@ class KubeClient:
         field_manager: str | None,
         dry_run: bool,
         force: bool = False,
+        strict: bool = False,
     ) -> Raw:
         params = {
             "fieldManager": field_manager,
             "dryRun": "All" if dry_run else None,
             "force": "true" if force else None,
+            "fieldValidation": "Strict" if strict else None,
         }
         return await self.request_json(method, path, params=params, content=body, content_type=content_type)
 

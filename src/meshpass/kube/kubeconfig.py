@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
+from meshpass.secretfile import write_secret_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +44,4 @@ def write_kubeconfig(path: Path, clusters: Sequence[ClusterAccess], current: str
         ],
         "current-context": current,
     }
-    # mkstemp opens with mode 0600: the token is never readable by others, not even before the rename.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump(document, file, sort_keys=False)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_secret_file(path, yaml.safe_dump(document, sort_keys=False).encode())

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from meshpass.errors import LocalMeshError
+from meshpass.secretfile import write_secret_file
 
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits for Unix sockets are 104 (BSD, macOS) and 108 (Linux), with the final zero."""
@@ -159,11 +160,7 @@ class StateDirectory:
 
     def write_record(self, record: MeshRecord) -> None:
         """``mesh.json`` is this record, whole, for its owner alone."""
-        temporary = self._record.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(record), indent=2))
-        temporary.replace(self._record)
+        write_secret_file(self._record, msgspec.json.format(msgspec.json.encode(record), indent=2))
 
     def running(self) -> MeshRecord:
         """The mesh that runs here. Raises LocalMeshError where none does, and where one has not got far enough."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -94,17 +95,32 @@ def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> I
             yield _endpoint_slice(workload, placement)
 
 
-def pod_status(workload: Workload, placement: Placement) -> Raw:
-    """The status of a Pod that runs: its address, and that it is ready."""
-    container = {"name": workload.name, "ready": True, "started": True, "restartCount": 0, "imageID": ""}
+def pod_status(workload: Workload, placement: Placement, started: datetime) -> Raw:
+    """The status of a Pod that runs since ``started``: its address, and that it is ready.
+
+    One container, the app: its Envoy is a process beside it that the Pod's annotation tells of.
+    """
+    moment = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    container = {
+        "name": workload.name,
+        "image": _image(workload),
+        "imageID": "",
+        "ready": True,
+        "started": True,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": moment}},  # kubectl counts as ready only what it sees running
+    }
+    conditions = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     return {
         "status": {
             "phase": "Running",
+            "startTime": moment,
             "podIP": placement.address,
             "podIPs": [{"ip": placement.address}],
             "hostIP": "127.0.0.1",
-            "conditions": [{"type": kind, "status": "True"} for kind in ("Initialized", "ContainersReady", "Ready")],
-            "containerStatuses": [container | {"image": _image(workload)}],
+            "hostIPs": [{"ip": "127.0.0.1"}],
+            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": moment} for kind in conditions],
+            "containerStatuses": [container],
         }
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
     )
     for raw in desired:
         await apply_raw(client, raw)
+    started = datetime.now(UTC)
     for workload in mesh.workloads:
         if workload.cluster == cluster:
-            status = pod_status(workload, placements[workload.key])
+            status = pod_status(workload, placements[workload.key], started)
             await client.patch_raw(
                 _POD, workload.namespace, workload.name, status, content_type=PatchType.MERGE, subresource="status"
             )

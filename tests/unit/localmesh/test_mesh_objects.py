@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from meshpass.api.manifest import decode_strict
 from meshpass.localmesh.meshfile import default_mesh_path
@@ -57,9 +58,13 @@ def test_pods_are_proxies_with_the_addresses_of_their_apps():
 def test_a_pods_status_has_its_address():
     """Where its sidecar listens."""
     workload = MESH.workloads[0]
-    status = pod_status(workload, PLACEMENTS[workload.key])["status"]
+    status = pod_status(workload, PLACEMENTS[workload.key], datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC))["status"]
 
     assert (status["podIP"], status["phase"]) == ("127.1.1.2", "Running")
+    assert status["startTime"] == "2026-01-02T03:04:05Z"
+    assert [container["state"] for container in status["containerStatuses"]] == [
+        {"running": {"startedAt": "2026-01-02T03:04:05Z"}}
+    ]
     assert {condition["type"]: condition["status"] for condition in status["conditions"]}["Ready"] == "True"
 
 

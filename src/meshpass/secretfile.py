@@ -8,9 +8,12 @@ from pathlib import Path
 
 
 def write_secret_file(path: Path, content: bytes) -> None:
-    """``path`` holds ``content``, is readable by its owner alone (mode 0600), and was never half-written."""
+    """``path`` holds ``content``, is readable by its owner alone (mode 0600), and was never half-written.
+
+    What a killed process leaves is ``.<name>.*.new`` beside it. Raises OSError.
+    """
     # mkstemp creates with mode 0600: there is no moment at which others could read.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".new")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
