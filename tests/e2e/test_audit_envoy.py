@@ -30,7 +30,8 @@ from meshpass.audit.record import DecisionRecord, Verdict
 from meshpass.audit.server import METHOD, SERVICE, AccessLogService
 from meshpass.audit.subject import SubjectHasher
 from meshpass.cli.logs import render_record
-from meshpass.envoy.access_log import Side, build_access_log
+from meshpass.envoy.access_log import build_access_log
+from meshpass.envoy.filters import Side
 from meshpass.localmesh.bootstrap import CONTROL_PLANE, BootstrapSettings, build_bootstrap
 from meshpass.localmesh.envoy_binary import find_envoy
 
@@ -100,7 +101,7 @@ def build_manager(tokens: Tokens) -> dict[str, Any]:
         }
         for name in requirements
     ]
-    log = build_access_log(cluster=CONTROL_PLANE, side=Side.OUTBOUND)
+    log = build_access_log(Side.OUTBOUND, cluster=CONTROL_PLANE)
     return {
         "@type": f"{TYPE}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "front",

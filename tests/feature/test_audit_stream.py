@@ -16,8 +16,8 @@ from meshpass.audit.log import AuditLog, DropCause
 from meshpass.audit.record import DecisionRecord
 from meshpass.audit.server import METHOD, SERVICE, AccessLogService
 from meshpass.audit.subject import SubjectHasher
-from meshpass.envoy.access_log import DECISION_TAG, Side
-from meshpass.envoy.filters import JWT_METADATA
+from meshpass.envoy.access_log import DECISION_TAG
+from meshpass.envoy.filters import JWT_METADATA, Side
 
 NODE = "sidecar~cluster1~httpbin~client"
 UNKNOWN_KEY = "Jwks doesn't have key to match kid or alg from Jwt"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from meshpass.audit.record import DecisionRecord, Verdict
-from meshpass.envoy.access_log import Side
+from meshpass.envoy.filters import Side
 
 _RECORD = DecisionRecord(
     time=1_700_000_000.0,

@@ -10,14 +10,11 @@ from google.protobuf.struct_pb2 import Struct
 
 from meshpass.audit.record import DecisionRecord, Failure, Verdict
 from meshpass.audit.redaction import redact
-from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG, Side
-from meshpass.envoy.filters import JWT_METADATA
+from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG
+from meshpass.envoy.filters import FAILED_KEY, JWT_METADATA, PROVIDER_KEY, Side
 
-PROVIDER_PREFIX = "provider:"
-"""``provider:<name>`` → header of the token that the provider verified."""
-FAILED_PREFIX = "failed:"
-"""``failed:<name>`` → why the provider did not accept the token, or that there was none."""
 MISSING = "Jwt is missing"
+"""Envoy says it under every provider that was asked; none of them refused anything."""
 
 MAX_NAME = 256
 MAX_PATH = 256
@@ -48,9 +45,10 @@ def parse_entry(
     policy = policy_of(selection_class) if selection_class else ""
     identity = _read_identity(common, hash_subject)
     verdict, reason = _judge(details, policy, identity)
+    start, duration = common.start_time, common.duration
     return DecisionRecord(
-        time=min(max(common.start_time.seconds, 0), LATEST) + common.start_time.nanos / 1e9,
-        duration=common.duration.seconds + common.duration.nanos / 1e9,
+        time=min(max(start.seconds, 0), LATEST) + start.nanos / 1e9,
+        duration=duration.seconds + duration.nanos / 1e9,
         proxy=node,
         side=side,
         method=redact(method[:MAX_NAME]),
@@ -92,7 +90,7 @@ def _read_fields(common: AccessLogCommon) -> tuple[str, ...]:
     if len(fields) != len(DECISION_FIELDS):
         return _NO_FIELDS
     # Envoy writes `-` for what there is not, or nothing.
-    return tuple("" if field == "-" else field for field in fields)
+    return tuple("" if field == "-" else field for field in fields) if "-" in fields else fields
 
 
 def _clean_path(path: str) -> str:
@@ -115,16 +113,16 @@ def _read_identity(common: AccessLogCommon, hash_subject: Callable[[str, str], s
         if not value.HasField("struct_value"):
             continue
         fields = value.struct_value.fields
-        if key.startswith(PROVIDER_PREFIX):
+        if key.startswith(PROVIDER_KEY):
             found.is_verified = True
-            found.provider = found.provider or _name(key[len(PROVIDER_PREFIX) :])
+            found.provider = found.provider or _name(key[len(PROVIDER_KEY) :])
             found.kid = found.kid or _name(_text(fields, "kid"))
-        elif key.startswith(FAILED_PREFIX):
+        elif key.startswith(FAILED_KEY):
             reason = redact(_text(fields, "message")[:MAX_REASON])
             if reason == MISSING:
                 found.is_missing = True
             else:
-                failures.append(Failure(provider=_name(key[len(FAILED_PREFIX) :]), reason=reason))
+                failures.append(Failure(provider=_name(key[len(FAILED_KEY) :]), reason=reason))
         elif not found.subject_hash and "sub" in fields:
             found.subject_hash = hash_subject(_text(fields, "iss"), _text(fields, "sub"))
     found.failures = tuple(failures[:MAX_FAILURES])

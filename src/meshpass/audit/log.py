@@ -35,6 +35,7 @@ class AuditLog:
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._records: deque[DecisionRecord] = deque()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
         self._subscriptions: set[Subscription] = set()
         self._counter = RequestCounter()
@@ -54,9 +55,11 @@ class AuditLog:
         """The record is counted, kept, and on its way to those who follow; the oldest make room. Never waits."""
         self._counter.add(record)
         self._records.append(record)
-        self._bytes += record.size
+        self._sizes.append(record.size)
+        self._bytes += self._sizes[-1]
         while len(self._records) > self._capacity or self._bytes > self._max_bytes:
-            self._bytes -= self._records.popleft().size
+            self._records.popleft()
+            self._bytes -= self._sizes.popleft()
         for subscription in self._subscriptions:
             if not subscription.offer(record):
                 self._dropped[DropCause.SUBSCRIBER] += 1

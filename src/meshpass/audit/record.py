@@ -6,7 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from meshpass.envoy.access_log import Side
+from meshpass.envoy.filters import Side
 
 
 class Verdict(Enum):
@@ -72,18 +72,9 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     @property
     def size(self) -> int:
         """About how many bytes of memory the record takes."""
-        texts = (
-            self.proxy,
-            self.method,
-            self.host,
-            self.path,
-            self.route,
-            self.policy,
-            self.reason,
-            self.provider,
-            self.kid,
-        )
-        return _OVERHEAD + sum(map(len, texts)) + _FAILURE_OVERHEAD * len(self.failures)
+        names = len(self.proxy) + len(self.route) + len(self.policy) + len(self.provider) + len(self.kid)
+        request = len(self.method) + len(self.host) + len(self.path) + len(self.reason)
+        return _OVERHEAD + names + request + _FAILURE_OVERHEAD * len(self.failures)
 
 
 _OVERHEAD = 1100

@@ -17,7 +17,7 @@ from meshpass.audit.entry import MAX_NAME, PolicyOf, parse_entry
 from meshpass.audit.log import AuditLog
 from meshpass.audit.record import DecisionRecord
 from meshpass.audit.redaction import redact
-from meshpass.envoy.access_log import Side
+from meshpass.envoy.filters import Side
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from envoy.extensions.access_loggers.grpc.v3.als_pb2 import TcpGrpcAccessLogConfig
 
-from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG, Side, build_access_log
+from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG, build_access_log
+from meshpass.envoy.filters import Side
 
 
 @pytest.mark.parametrize("side", Side)
 def test_access_log(side):
     """Entries leave within half a second, under the side's name, to the given cluster, with no header but two."""
-    log = build_access_log(cluster="control", side=side)
+    log = build_access_log(side, cluster="control")
     config = TcpGrpcAccessLogConfig()
     assert log.typed_config.Unpack(config)
     common = config.common_config
@@ -24,4 +25,4 @@ def test_access_log(side):
     assert len(tag.value.split("\n")) == len(DECISION_FIELDS)
     assert [line for line in tag.value.split("\n") if "REQ(" in line] == ["%REQ(:METHOD):16%", "%REQ(:AUTHORITY):253%"]
     assert "%PATH(NQ:PATH):256%" in tag.value
-    assert log == build_access_log(cluster="control", side=side)
+    assert log == build_access_log(side, cluster="control")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from meshpass.audit.entry import MAX_FAILURES, MAX_NAME, MAX_PATH, MAX_REASON, parse_entry
 from meshpass.audit.record import DecisionRecord, Failure, Verdict
-from meshpass.envoy.access_log import DECISION_TAG, Side
-from meshpass.envoy.filters import JWT_METADATA
+from meshpass.envoy.access_log import DECISION_TAG
+from meshpass.envoy.filters import JWT_METADATA, Side
 
 NODE = "sidecar~cluster1~httpbin~client"
 CLASS = "0123456789abcdef"
