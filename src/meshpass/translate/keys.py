@@ -159,4 +159,8 @@ def _labels(entry: Mapping[str, Any], public: Mapping[str, Any]) -> dict[str, st
         labels[name] = value
     if "alg" in labels and not _ALGORITHMS[family].fullmatch(labels["alg"]):
         raise KeyTextError("holds a key whose alg does not go with its type")
+    if family == "Ed25519":
+        # Envoy tries a key without alg on every token, and an Ed25519 key gives up on the first signature of another
+        # algorithm before the other keys are tried.
+        labels["alg"] = "EdDSA"
     return labels
