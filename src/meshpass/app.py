@@ -18,6 +18,10 @@ from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
 from meshpass.api.kind import Kind
 from meshpass.api.kinds import KINDS, kind_of_type
 from meshpass.api.metadata import ApiObject
+from meshpass.audit.log import AuditLog
+from meshpass.audit.record import DecisionRecord
+from meshpass.audit.server import AccessLogService
+from meshpass.audit.subject import SubjectHasher, load_salt
 from meshpass.control import ControlApi, listen_privately
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -79,10 +83,20 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
             return plan_transition(current, target, memo)
 
+        audit = AuditLog()
+        access_logs = _make_access_log_service(audit, reconciler, settings.directory)
         control = ControlApi(
-            clients=clients.values(), store=store, reconciler=reconciler, cache=cache, statuses=statuses
+            clients=clients.values(),
+            store=store,
+            reconciler=reconciler,
+            cache=cache,
+            statuses=statuses,
+            keys=keys,
+            audit=audit,
         )
-        await stack.enter_async_context(AdsServer(cache, plan, listen=settings.ads_socket))
+        ads = AdsServer(cache, plan, listen=settings.ads_socket, services=(access_logs.handler,))
+        await stack.enter_async_context(ads)
+        stack.callback(access_logs.close)
         informers = _make_informers(clients.values(), store)
         endless = [*(one.run() for one in informers), statuses.run(), events.run(), keys.run(), reconciler.run()]
         tasks = await stack.enter_async_context(_running(endless))
@@ -92,6 +106,18 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             yield
         finally:
             await server.stop(serving)
+
+
+def _make_access_log_service(audit: AuditLog, reconciler: Reconciler, directory: Path) -> AccessLogService:
+    def policy_of(selection_class: str) -> str:
+        policy = reconciler.policy_of(selection_class)
+        return f"{policy.cluster}/{policy.namespace}/{policy.name}" if policy else ""
+
+    def on_unknown_key(record: DecisionRecord) -> None:
+        reconciler.note_unknown_key(record.selection_class)
+
+    hasher = SubjectHasher(load_salt(directory / "audit-salt"))
+    return AccessLogService(audit, policy_of, hash_subject=hasher, on_unknown_key=on_unknown_key)
 
 
 def _make_informers(clients: Iterable[KubeClient], store: ObjectStore) -> list[Informer]:

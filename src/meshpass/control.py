@@ -13,7 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from meshpass.audit.http import audit_routes
+from meshpass.audit.log import AuditLog
+from meshpass.audit.metrics import ProxyCount
 from meshpass.errors import ApiError, LocalMeshError
+from meshpass.jwks.fetcher import KeySetFetcher
+from meshpass.jwks.view import view_sources
 from meshpass.kube.client import KubeClient
 from meshpass.kube.observed import wait_observed
 from meshpass.kube.status import StatusWriter
@@ -26,7 +31,10 @@ MAX_TIMEOUT_SECONDS = 600.0
 
 
 class ControlApi:
-    """``GET /v1/status``, ``POST /v1/wait?timeout=SECONDS``."""
+    """All routes of the control socket; those of the audit log are its own.
+
+    ``GET /v1/status`` · ``POST /v1/wait?timeout=SECONDS`` · ``GET /v1/jwks`` · ``POST /v1/jwks/refresh?url=URL``
+    """
 
     def __init__(
         self,
@@ -36,16 +44,22 @@ class ControlApi:
         reconciler: Reconciler,
         cache: SnapshotCache,
         statuses: StatusWriter,
+        keys: KeySetFetcher,
+        audit: AuditLog,
     ) -> None:
         self._clients = tuple(clients)
         self._store = store
         self._reconciler = reconciler
         self._cache = cache
         self._statuses = statuses
+        self._keys = keys
         self.application = Starlette(
             routes=[
                 Route("/v1/status", self._status, methods=["GET"]),
                 Route("/v1/wait", self._wait, methods=["POST"]),
+                Route("/v1/jwks", self._jwks, methods=["GET"]),
+                Route("/v1/jwks/refresh", self._refresh_jwks, methods=["POST"]),
+                *audit_routes(audit, self._count_proxies),
             ]
         )
 
@@ -78,6 +92,21 @@ class ControlApi:
                 for rejection in state.rejections
             ],
         }
+
+    def _count_proxies(self) -> ProxyCount:
+        states = [self._cache.state(node) for node in self._reconciler.nodes]
+        return ProxyCount(
+            known=len(states),
+            connected=sum(state.streams > 0 for state in states),
+            in_sync=sum(state.in_sync for state in states),
+        )
+
+    async def _jwks(self, _request: Request) -> Response:
+        return JSONResponse(view_sources(self._keys.report()))
+
+    async def _refresh_jwks(self, request: Request) -> Response:
+        """Answers once every source with the URL, or every one, was asked; with none if no policy names the URL."""
+        return JSONResponse(view_sources(await self._keys.refresh(request.query_params.get("url"))))
 
     async def _wait(self, request: Request) -> Response:
         """Answers once every proxy has acknowledged what was made from all that was stored before the request."""

@@ -87,12 +87,12 @@ class Reconciler:
         """The policy that holds on a selection class."""
         return self._policies.get(selection_class)
 
-    def note_unknown_key(self, selection_class: str, kid: str | None) -> None:
+    def note_unknown_key(self, selection_class: str) -> None:
         """A proxy saw a token of this class whose key it does not have: the policy's key sets are asked again soon."""
         policy = self._policies.get(selection_class)
         for source, fetch in self._key_sources.items():
             if policy in fetch.policies:
-                self._keys.note_unknown_kid(source, kid)
+                self._keys.note_unknown_kid(source)
 
     def late(self) -> tuple[str, ...]:
         """The proxies that have not acknowledged what was published last."""

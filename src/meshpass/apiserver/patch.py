@@ -41,15 +41,15 @@ def parse_patch_type(media_type: str, resource: Resource) -> PatchType:
     raise unsupported_media_type(kind.value for kind in accepted)
 
 
-def apply_patch(kind: PatchType, current: Mapping[str, Any], patch: Any) -> dict[str, Any]:
-    """The patched copy of ``current``. Raises StatusError: 400 for what is no patch, 422 for one that does not apply."""
+def apply_patch(resource: Resource, kind: PatchType, current: Mapping[str, Any], patch: Any) -> dict[str, Any]:
+    """The patched copy of ``current``, an object of ``resource``. Raises StatusError: 400 for what is no patch, 422 for one that does not apply."""
     match kind:
         case PatchType.JSON:
             result = _json_patch(current, patch)
         case PatchType.MERGE:
             result = merge_patch(current, _mapping(patch))
         case PatchType.STRATEGIC:
-            result = strategic_merge(current, _mapping(patch))
+            result = strategic_merge(resource.schema, current, _mapping(patch))
     if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
         raise bad_request("the patch leaves no object")
     return result

@@ -32,9 +32,9 @@ from meshpass.apiserver.unknownfields import duplicate_fields
 from meshpass.apiserver.watch import Hub, Watch
 from meshpass.apiserver.writer import Writer, Written
 
-_COLLECTION_METHODS = ("GET", "POST", "DELETE")
-_OBJECT_METHODS = ("GET", "PUT", "PATCH", "DELETE")
-_STATUS_METHODS = ("GET", "PUT", "PATCH")
+_COLLECTION_METHODS = ("GET", "HEAD", "POST", "DELETE")
+_OBJECT_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
+_STATUS_METHODS = ("GET", "HEAD", "PUT", "PATCH")
 
 
 class RestApi:
@@ -55,7 +55,7 @@ class RestApi:
             return await self._review(request, group, version, parts[0])
         target = parse_target(self._registry, group, version, parts)
         match request.method, bool(target.name):
-            case "GET", _:
+            case "GET" | "HEAD", _:
                 return self._read(request, target)
             case "POST", False if target.namespace is not None or not target.resource.namespaced:
                 return await self._create(request, target)
@@ -74,6 +74,8 @@ class RestApi:
     def _read(self, request: Request, target: Target) -> Response:
         query = request.query_params
         watches = query.get("watch", "") not in {"", "false", "0"}
+        if watches and request.method == "HEAD":
+            raise method_not_allowed(("GET",))  # nobody would read what it sends
         shown = _representation(request, watch=watches)
         if target.name and not watches:
             return _json(shown, shown.one(target.resource, get_object(self._storage, target).body))
@@ -165,7 +167,7 @@ def _allowed(target: Target) -> tuple[str, ...]:
         return _STATUS_METHODS
     if target.name:
         return _OBJECT_METHODS
-    return _COLLECTION_METHODS if target.namespace is not None or not target.resource.namespaced else ("GET",)
+    return _COLLECTION_METHODS if target.namespace is not None or not target.resource.namespaced else ("GET", "HEAD")
 
 
 def _representation(request: Request, *, watch: bool = False) -> Representation:

@@ -1,6 +1,6 @@
 """Strategic merge patch: merge patch that knows by which key the items of a list are the same item.
 
-The merge keys are those of the ``patchMergeKey`` tags of the core kinds; a list without one is replaced whole. Directives:
+Which key that is, the schema says (``x-kubernetes-patch-merge-key``); a list without one is replaced whole. Directives:
 ``$patch`` (replace, delete, merge), ``$retainKeys``, ``$deleteFromPrimitiveList/<field>``, ``$setElementOrder/<field>``.
 """
 
@@ -11,53 +11,33 @@ from typing import Any
 
 from meshpass.apiserver.status import bad_request
 
-_MERGE_KEYS: Mapping[str, str] = {
-    "conditions": "type",
-    "containers": "name",
-    "env": "name",
-    "ephemeralContainers": "name",
-    "hostAliases": "ip",
-    "imagePullSecrets": "name",
-    "initContainers": "name",
-    "ownerReferences": "uid",
-    "podIPs": "ip",
-    "hostIPs": "ip",
-    "resourceClaims": "name",
-    "schedulingGates": "name",
-    "secrets": "name",
-    "topologySpreadConstraints": "topologyKey",
-    "volumeDevices": "devicePath",
-    "volumeMounts": "mountPath",
-    "volumes": "name",
-}
-_PRIMITIVE_MERGE = frozenset({"finalizers"})
-"""Lists of plain values with ``patchStrategy: merge``: a patch adds to them."""
 _PATCH, _RETAIN, _DELETE_FROM, _ORDER = "$patch", "$retainKeys", "$deleteFromPrimitiveList/", "$setElementOrder/"
+Schema = Mapping[str, Any]
 
 
-def strategic_merge(current: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+def strategic_merge(schema: Schema, current: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """The patched copy; neither argument is changed. Raises StatusError 400 for a directive that is none."""
-    return _merge_maps(current, patch, ())
+    return _merge_maps(schema, current, patch)
 
 
-def _merge_key(path: tuple[str, ...], items: list[Any]) -> str | None:
-    """The key that identifies items of the list at ``path``.
+def _below(schema: Schema, name: str) -> Schema:
+    """The schema of a field; an empty one where there is none."""
+    found = (schema.get("properties") or {}).get(name, schema.get("additionalProperties"))
+    return found if isinstance(found, Mapping) else {}
 
-    ``ports`` differs by its place: a Service's by ``port``, a container's by ``containerPort``; in an EndpointSlice
-    and in its likes the list is atomic.
-    """
-    name = path[-1]
-    if name == "ports":
-        if "containers" in path or "initContainers" in path or "ephemeralContainers" in path:
-            return "containerPort"
-        return "port" if path == ("spec", "ports") else None
-    if name == "secrets" and len(path) > 1:
-        return None
-    key = _MERGE_KEYS.get(name)
+
+def _merge_key(schema: Schema, items: list[Any]) -> str | None:
+    """The key that identifies the items of a list."""
+    key: str | None = schema.get("x-kubernetes-patch-merge-key")
     return key if key and all(isinstance(item, Mapping) for item in items) else None
 
 
-def _merge_maps(current: Mapping[str, Any], patch: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+def _is_merged_set(schema: Schema) -> bool:
+    """True for lists of plain values to which a patch adds."""
+    return schema.get("x-kubernetes-patch-strategy") == "merge" and "x-kubernetes-patch-merge-key" not in schema
+
+
+def _merge_maps(schema: Schema, current: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     match patch.get(_PATCH):
         case "replace":
             return {name: value for name, value in patch.items() if name != _PATCH}
@@ -79,13 +59,13 @@ def _merge_maps(current: Mapping[str, Any], patch: Mapping[str, Any], path: tupl
         if value is None:
             result.pop(name, None)
             continue
-        merged = _merge_value(result.get(name), value, (*path, name), patch.get(_ORDER + name))
+        merged = _merge_value(_below(schema, name), result.get(name), value, patch.get(_ORDER + name))
         result[name] = merged
-    _rearrange(result, patch, path)
+    _rearrange(schema, result, patch)
     return result
 
 
-def _rearrange(result: dict[str, Any], patch: Mapping[str, Any], path: tuple[str, ...]) -> None:
+def _rearrange(schema: Schema, result: dict[str, Any], patch: Mapping[str, Any]) -> None:
     """The directives that change a list from beside it take effect on ``result``."""
     for name, value in patch.items():
         if not name.startswith((_DELETE_FROM, _ORDER)) or not isinstance(value, list):
@@ -97,27 +77,27 @@ def _rearrange(result: dict[str, Any], patch: Mapping[str, Any], path: tuple[str
         if name.startswith(_DELETE_FROM):
             result[field] = [item for item in held if item not in value]
         elif field not in patch:
-            result[field] = _ordered(held, value, _merge_key((*path, field), held))
+            result[field] = _ordered(held, value, _merge_key(_below(schema, field), held))
 
 
-def _merge_value(current: Any, patch: Any, path: tuple[str, ...], order: Any) -> Any:
+def _merge_value(schema: Schema, current: Any, patch: Any, order: Any) -> Any:
     if isinstance(patch, Mapping):
         base = current if isinstance(current, Mapping) else {}
-        return _merge_maps(base, patch, path)
+        return _merge_maps(schema, base, patch)
     if not isinstance(patch, list):
         return patch
     held = current if isinstance(current, list) else []
-    if path[-1] in _PRIMITIVE_MERGE and not any(isinstance(item, Mapping) for item in patch):
+    if _is_merged_set(schema) and not any(isinstance(item, Mapping) for item in patch):
         merged = [*held, *(item for item in patch if item not in held)]
         return _ordered(merged, order, None) if isinstance(order, list) else merged
-    key = _merge_key(path, patch)
+    key = _merge_key(schema, patch)
     if key is None:
         return [item for item in patch if not (isinstance(item, Mapping) and _PATCH in item)]
-    merged = _merge_lists(held, patch, path, key)
+    merged = _merge_lists(schema["items"], held, patch, key)
     return _ordered(merged, order, key) if isinstance(order, list) else merged
 
 
-def _merge_lists(current: list[Any], patch: list[Any], path: tuple[str, ...], key: str) -> list[Any]:
+def _merge_lists(schema: Schema, current: list[Any], patch: list[Any], key: str) -> list[Any]:
     if any(item.get(_PATCH) == "replace" and key not in item for item in patch):
         return [item for item in patch if item.get(_PATCH) != "replace" or key in item]
     result = list(current)
@@ -131,9 +111,9 @@ def _merge_lists(current: list[Any], patch: list[Any], path: tuple[str, ...], ke
             if at is not None:
                 del result[at]
         elif at is None:
-            result.append(_merge_maps({}, item, path))
+            result.append(_merge_maps(schema, {}, item))
         else:
-            result[at] = _merge_maps(result[at], item, path)
+            result[at] = _merge_maps(schema, result[at], item)
     return result
 
 

@@ -127,7 +127,7 @@ class Writer:
         resource = target.resource
         current = get_object(self._storage, target)
         base = {**current.decode(), "apiVersion": resource.group_version}
-        value = check_shape(resource, apply_patch(kind, base, patch))
+        value = check_shape(resource, apply_patch(resource, kind, base, patch))
         check_type(resource, value)
         name = value["metadata"].get("name")
         if name != target.name:

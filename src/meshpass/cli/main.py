@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
-from meshpass.cli import demo, environment, mesh, objects, token
+from meshpass.cli import demo, environment, jwks, logs, mesh, objects, option, token
 from meshpass.cli.output import print_data
+
+
+class _Texts(TypedDict):
+    help: str
+    short_help: str
+
 
 _HELP = """JSON Web Token policy on the routes of a service mesh, in every Envoy.
 
@@ -39,6 +45,11 @@ def build_app() -> typer.Typer:
     _add(app, objects.apply)
     _add(app, objects.get)
     _add(app, objects.delete)
+    _add(app, logs.logs)
+    key_sets = typer.Typer()
+    key_sets.callback(invoke_without_command=True, **_texts(jwks.show))(_show_key_sets)
+    _add(key_sets, jwks.refresh)
+    app.add_typer(key_sets, name="jwks")
     tokens = typer.Typer(help="Make and read JSON Web Tokens and their keys.", no_args_is_help=True)
     _add(tokens, token.create)
     _add(tokens, token.decode)
@@ -51,15 +62,28 @@ def build_app() -> typer.Typer:
 
 
 def _add(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
+    app.command(name, **_texts(command))(command)
+
+
+def _texts(command: Callable[..., None]) -> _Texts:
+    """The help of a command, from its docstring."""
     text = inspect.cleandoc(command.__doc__ or "")
     summary, _, rest = text.partition("\n\n")
     description, _, examples = rest.partition("Examples:")
     lines = [line.strip() for line in examples.splitlines() if line.strip()]
     # A backspace alone on its line keeps the next paragraph from being filled.
     shown = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-    app.command(
-        name, help=f"{summary}\n\n{description}\n\n{shown}", short_help=summary.partition(". ")[0].rstrip(".") + "."
-    )(command)
+    return {
+        "help": f"{summary}\n\n{description}\n\n{shown}",
+        "short_help": summary.partition(". ")[0].rstrip(".") + ".",
+    }
+
+
+def _show_key_sets(
+    context: typer.Context, directory: option.Directory = None, output: jwks.Output = jwks.KeySetFormat.TABLE
+) -> None:
+    if context.invoked_subcommand is None:
+        jwks.show(directory, output)
 
 
 def _print_version(asked: bool) -> None:

@@ -57,7 +57,7 @@ JWT_METADATA = "envoy.filters.http.jwt_authn"
 PROVIDER_KEY = "provider:"
 """In that namespace, before the name of the provider that accepted a token: the token's header."""
 FAILED_KEY = "failed:"
-"""In that namespace, before the name of a provider whose token failed and may pass: why it failed."""
+"""In that namespace, before the name of a provider that refused a token: why it did."""
 
 
 def filter_name(side: Side, phase: Phase, stage: Stage) -> str:

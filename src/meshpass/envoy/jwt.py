@@ -52,7 +52,7 @@ def _build_provider(provider: JwtProvider) -> JwtProviderMessage:
         forward_payload_header=provider.payload_header,
         payload_in_metadata=provider.payload_key,
         header_in_metadata=PROVIDER_KEY + provider.name,
-        failed_status_in_metadata=FAILED_KEY + provider.name if provider.lax_group else "",
+        failed_status_in_metadata=FAILED_KEY + provider.name,
         clock_skew_seconds=provider.clock_skew_seconds,
         jwt_cache_config=JwtCacheConfig(jwt_cache_size=VERDICT_CACHE_SIZE),
     )

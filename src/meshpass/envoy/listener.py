@@ -20,6 +20,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from meshpass.envoy.access_log import build_access_log
 from meshpass.envoy.address import build_address
 from meshpass.envoy.backend import ads_config_source
 from meshpass.envoy.filters import Side, build_http_filters
@@ -51,14 +52,13 @@ def build_listener(listener: Listener) -> Resource:
 
 
 def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
-    manager = _connection_manager(listener.name)
+    manager = _connection_manager(listener.name, Side.OUTBOUND)
     manager.rds.CopyFrom(Rds(config_source=ads_config_source(), route_config_name=listener.route_configuration))
-    manager.http_filters.extend(build_http_filters(Side.OUTBOUND))
     return manager
 
 
 def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
-    manager = _connection_manager(listener.name)
+    manager = _connection_manager(listener.name, Side.INBOUND)
     everything = route_v3.Route(
         match=route_v3.RouteMatch(prefix="/"),
         route=route_v3.RouteAction(cluster=listener.backend, timeout=Duration()),
@@ -70,17 +70,18 @@ def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
             virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
         )
     )
-    manager.http_filters.extend(build_http_filters(Side.INBOUND))
     return manager
 
 
-def _connection_manager(name: str) -> HttpConnectionManager:
+def _connection_manager(name: str, side: Side) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=name,
         # A path is brought to its one form before routes are matched, so that `/a/../b` cannot pass for `/a`.
         normalize_path=BoolValue(value=True),
         skip_xff_append=True,
         local_reply_config=_local_replies(),
+        access_log=[build_access_log(side)],
+        http_filters=build_http_filters(side),
     )
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CONTROL_PLANE = "meshpass"
-"""The bootstrap's name of the cluster that leads to the control plane."""
+from meshpass.envoy.access_log import CONTROL_PLANE
 
 _CONNECTION_LIMIT = (
     "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"

@@ -52,10 +52,19 @@ class AdsServer:
     loopback address (port 0: any free one). Whoever reaches the socket is told everything, keys included.
     """
 
-    def __init__(self, cache: SnapshotCache, plan: Plan, *, listen: Path | str) -> None:
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        plan: Plan,
+        *,
+        listen: Path | str,
+        services: tuple[grpc.GenericRpcHandler, ...] = (),
+    ) -> None:
+        """``services`` are served beside ADS, to the same clients."""
         self._cache = cache
         self._plan = plan
         self._listen = listen
+        self._services = services
         self._server: grpc.aio.Server | None = None
         self._stopping = asyncio.Event()
         self.port = 0
@@ -65,7 +74,8 @@ class AdsServer:
         server = grpc.aio.server(options=_OPTIONS)
         # Without (de)serialisers gRPC passes bytes: responses are made once, and bad requests get a status of ours.
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        ads = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
+        server.add_generic_rpc_handlers((ads, *self._services))
         if isinstance(self._listen, Path):
             _bind_unix(server, self._listen)
         else:
