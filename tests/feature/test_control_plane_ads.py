@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
@@ -36,6 +36,7 @@ class Proxy:
         self._client = client
         self.log: list[discovery_pb2.DeltaDiscoveryResponse] = []
         self.has: dict[str, dict[str, Any]] = {}
+        self.on_response: Callable[[], None] = lambda: None
 
     async def start(self, target: Snapshot) -> None:
         """Ask for everything that the target has, in the order in which an Envoy does, and take it."""
@@ -46,31 +47,29 @@ class Proxy:
 
     async def take(self) -> None:
         """One more response."""
-        response = await self._client.receive()
+        response = await self._client.receive(timeout=60)
         self.log.append(response)
         known = self.has.setdefault(response.type_url, {})
         known.update({one.name: one.resource for one in response.resources})
         for name in response.removed_resources:
             known.pop(name, None)
+        self.on_response()
         await self._client.acknowledge(response)
         if response.type_url == CLUSTER and len(self.log) > 1 and response.resources:
             await self._client.subscribe(ENDPOINTS, *(one.name for one in response.resources))
 
+    async def take_all(self) -> NoReturn:
+        """Every response that comes."""
+        while True:
+            await self.take()
+
     async def follow(self, plane: ControlPlane) -> list[tuple[str, tuple[str, ...]]]:
-        """Take responses until the node is in sync; what came, as (type, names)."""
-        await plane.settle()
+        """Returns when the node is in sync with all that was applied: what came until then, as (type, names)."""
         begin = len(self.log)
+        await plane.settle()
         async with asyncio.timeout(5):
             while not plane.cache.state(CLIENT).in_sync:
-                changed = asyncio.ensure_future(plane.cache.wait_changed(plane.cache.revision))  # noqa: TID251
-                taken = asyncio.ensure_future(self.take())  # noqa: TID251
-                await asyncio.wait({changed, taken}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                if not taken.done():
-                    if plane.cache.state(CLIENT).in_sync:
-                        taken.cancel()
-                    else:
-                        await taken
+                await plane.cache.wait_changed(plane.cache.revision)
         return [(one.type_url.rpartition(".")[2], tuple(r.name for r in one.resources)) for one in self.log[begin:]]
 
     def message(self, type_url: str, name: str, message: Any) -> Any:
@@ -143,8 +142,11 @@ async def proxy(plane: ControlPlane, tmp_path: Path) -> AsyncIterator[Proxy]:
         target = plane.cache.state(CLIENT).target
         assert target is not None
         await proxy.start(target)
-        await proxy.follow(plane)
-        yield proxy
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(proxy.take_all())
+            await proxy.follow(plane)
+            yield proxy
+            reader.cancel()
 
 
 def types(responses: list[tuple[str, tuple[str, ...]]]) -> list[str]:
@@ -201,14 +203,12 @@ async def test_breaking_a_policy_denies_before_it_stops_requiring(plane: Control
 def watch(proxy: Proxy) -> list[tuple[bool, int]]:
     """From now on, after each response: whether the route is denied, and how many providers it requires."""
     seen: list[tuple[bool, int]] = []
-    take = proxy.take
 
-    async def watched() -> None:
-        await take()
+    def note() -> None:
         route = proxy.route("www.example.com")
         seen.append((is_denied(proxy, route), len(requirement(proxy, route))))
 
-    proxy.take = watched  # type: ignore[method-assign]
+    proxy.on_response = note
     return seen
 
 

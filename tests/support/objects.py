@@ -88,7 +88,7 @@ def jwt_policy(name: str = "policy", *, cluster: str = "cluster1", created: str 
     return _manifest("security.policy.gloo.solo.io/v2", "JWTPolicy", name, namespace, cluster, created, {}, spec)
 
 
-def forward(name: str = "httpbin", port: int = 8000, **labels: str) -> dict[str, Any]:
+def forward(name: str = "httpbin", port: int = 8000, /, **labels: str) -> dict[str, Any]:
     """An HTTP route to a Service, with these labels."""
     return {
         "name": name,

@@ -1,0 +1,217 @@
+"""Reconciler: what is published, when, and what is said of it; with fakes of all that it writes to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.feature.control_plane import ControlPlane, documents
+from tests.support.objects import BASE, CLIENT, SERVER, forward, jwt_policy, route_table
+from tests.support.reading import same_bytes
+
+from meshpass.api.kinds import kind_of_type
+from meshpass.api.routetable import RouteTable
+from meshpass.ir import ObjectRef
+from meshpass.xds.event import Rejected
+
+TABLE = route_table(hosts=["www.example.com"], http=[forward(route="httpbin")])
+POLICY = jwt_policy(config={"providers": {}})
+"""It cannot be built, so that it denies."""
+
+
+@pytest.fixture
+async def plane() -> ControlPlane:
+    plane = ControlPlane()
+    plane.apply(*documents(BASE))
+    plane.store.flush()
+    return plane
+
+
+def connect(plane: ControlPlane, node: str):
+    """A stream of the node that has acknowledged its target."""
+    entry = plane.cache.connect(node, lambda _: None)
+    acknowledge(plane, entry)
+    return entry
+
+
+def acknowledge(plane: ControlPlane, entry) -> None:
+    entry.report(in_sync_with=plane.cache.state(entry.node).target, rejections=())
+
+
+async def test_every_sidecar_has_its_target(plane: ControlPlane) -> None:
+    """One Snapshot for each pod with a sidecar."""
+    plane.reconciler.reconcile()
+
+    assert plane.reconciler.nodes == (CLIENT, SERVER) == plane.cache.nodes
+    assert plane.reconciler.translated == plane.store.revision
+
+
+async def test_nothing_is_published_before_all_is_listed(plane: ControlPlane) -> None:
+    """Half of the objects could open a route: not one target before the last list has come."""
+    kind = kind_of_type(RouteTable)
+    plane.store.expect("cluster1", [kind])
+    async with plane.running():
+        plane.apply(POLICY)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert plane.cache.nodes == ()
+
+        plane.store.replace("cluster1", kind, [], "1")
+        await plane.settle()
+        assert plane.cache.nodes == (CLIENT, SERVER)
+
+
+async def test_what_did_not_change_is_not_published_again(plane: ControlPlane) -> None:
+    """Reconciling twice sets no target; after a change that no proxy sees, no target has other bytes."""
+    plane.reconciler.reconcile()
+    before = {node: plane.cache.state(node).target for node in plane.cache.nodes}
+    revision = plane.cache.revision
+    plane.reconciler.reconcile()
+    assert plane.cache.revision == revision
+
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}})
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    assert all(same_bytes(plane.cache.state(node).target, one) for node, one in before.items())
+
+
+async def test_a_pod_that_goes_takes_its_target_along(plane: ControlPlane) -> None:
+    """Its node is not waited for any more."""
+    plane.reconciler.reconcile()
+    (pod,) = (raw for raw in documents(BASE) if raw["kind"] == "Pod" and raw["metadata"]["name"] == "client")
+    plane.delete(pod)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+
+    assert plane.reconciler.nodes == (SERVER,) == plane.cache.nodes
+    assert plane.reconciler.late() == (SERVER,)
+
+
+async def test_a_status_says_what_was_made_of_an_object_and_who_has_it(plane: ControlPlane) -> None:
+    """Programmed is False until each proxy that uses the object has acknowledged, then True."""
+    plane.apply(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    client = connect(plane, CLIENT)
+    plane.reconciler.write_statuses()
+    assert plane.approval(TABLE) == "ACCEPTED"
+    assert plane.programmed(TABLE) == ("False", "Pending", f"waiting for {SERVER}")
+
+    connect(plane, SERVER)
+    plane.reconciler.write_statuses()
+    assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
+
+    client.close()
+    plane.reconciler.write_statuses()
+    assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
+
+
+async def test_a_change_is_waited_for_again(plane: ControlPlane) -> None:
+    """What was acknowledged before the change does not count for it."""
+    plane.apply(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    streams = [connect(plane, node) for node in (CLIENT, SERVER)]
+    plane.reconciler.write_statuses()
+    plane.apply({**TABLE, "spec": {**TABLE["spec"], "hosts": ["other.example.com"]}})
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    plane.reconciler.write_statuses()
+    assert plane.programmed(TABLE)[:2] == ("False", "Pending")
+    assert plane.reconciler.late() == (CLIENT, SERVER)
+
+    for stream in streams:
+        acknowledge(plane, stream)
+    plane.reconciler.write_statuses()
+    assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
+    assert plane.reconciler.late() == ()
+
+
+async def test_an_invalid_policy_is_said_to_deny(plane: ControlPlane) -> None:
+    """INVALID, not programmed, and why."""
+    plane.apply(TABLE, POLICY)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    for node in (CLIENT, SERVER):
+        connect(plane, node)
+    plane.reconciler.write_statuses()
+
+    assert plane.approval(POLICY) == "INVALID"
+    assert plane.programmed(POLICY)[:2] == ("False", "Invalid")
+    assert "denied" in plane.programmed(POLICY)[2]
+
+
+def rejection(message: str) -> Rejected:
+    table = ObjectRef("RouteTable", "cluster1", "httpbin", "table")
+    return Rejected(type_url="t", message=message, resources=(), removed=("a",), sources=frozenset({table}))
+
+
+async def test_a_rejection_is_one_event_and_a_status(plane: ControlPlane) -> None:
+    """Each object to blame is told once, with Envoy's words; again only when it had gone away."""
+    plane.apply(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    stream = connect(plane, CLIENT)
+    connect(plane, SERVER)
+    for _ in range(3):
+        stream.report(in_sync_with=None, rejections=(rejection("no such thing"),))
+        plane.reconciler.write_statuses()
+    message = f"{CLIENT} refuses it: no such thing"
+    assert plane.programmed(TABLE) == ("False", "Rejected", message)
+    assert [event[1:] for event in plane.events.events] == [("Rejected", message)]
+
+    acknowledge(plane, stream)
+    plane.reconciler.write_statuses()
+    assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
+    assert len(plane.events.events) == 1
+
+    stream.report(in_sync_with=None, rejections=(rejection("no such thing"),))
+    plane.reconciler.write_statuses()
+    assert len(plane.events.events) == 2
+
+
+async def test_two_proxies_that_refuse_are_both_named(plane: ControlPlane) -> None:
+    """One event for each of them."""
+    plane.apply(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    for node in (CLIENT, SERVER):
+        connect(plane, node).report(in_sync_with=None, rejections=(rejection("no"),))
+    plane.reconciler.write_statuses()
+
+    assert plane.programmed(TABLE)[2] == f"{CLIENT} refuses it: no; {SERVER} refuses it: no"
+    assert len(plane.events.events) == 2
+
+
+async def test_statuses_are_of_objects_that_are_there(plane: ControlPlane) -> None:
+    """A deleted object's status is not written, and it leaves nothing behind."""
+    plane.apply(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    plane.delete(TABLE)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    plane.reconciler.write_statuses()
+
+    assert {key.kind for key in plane.statuses.statuses} == {"Workspace"}
+
+
+async def test_waiting_for_a_revision(plane: ControlPlane) -> None:
+    """``wait_translated`` returns when the objects of that revision, or newer, are published."""
+    async with plane.running(), asyncio.timeout(5):
+        plane.apply(TABLE)
+        plane.store.flush()
+        await plane.reconciler.wait_translated(plane.store.revision)
+        await plane.reconciler.wait_translated(0)
+        assert plane.reconciler.translated == plane.store.revision
+
+
+async def test_the_policy_of_a_class_is_known(plane: ControlPlane) -> None:
+    """A decision record names a class; the reconciler knows whose it is."""
+    plane.apply(TABLE, POLICY)
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    found = {plane.reconciler.policy_of(name) for name in plane.reconciler._policies}
+
+    assert [key.name for key in found if key is not None] == ["policy"]
+    assert plane.reconciler.policy_of("no such class") is None
