@@ -74,7 +74,7 @@ async def test_records(log: AuditLog, path: Path) -> None:
         "method": "GET",
         "host": "www.example.com",
         "path": "/get",
-        "route": "www-0123456789abcdef",
+        "route": "get.www.httpbin.cluster1",
         "selectionClass": "0123456789abcdef",
         "policy": "cluster1/httpbin/policy",
         "provider": "dev-0123456789abcdef",
@@ -93,7 +93,7 @@ async def test_records(log: AuditLog, path: Path) -> None:
         ({"denied": "true"}, ["/denied"]),
         ({"denied": "false"}, ["/old", "/denied", "/other"]),
         ({"since": "60"}, ["/denied", "/other"]),
-        ({"policy": "policy", "namespace": "httpbin", "route": "www"}, ["/old", "/denied"]),
+        ({"policy": "policy", "namespace": "httpbin", "route": "get.www"}, ["/old", "/denied"]),
         ({"workload": "server"}, ["/other"]),
     ],
 )

@@ -19,7 +19,7 @@ class RecordFilter:
     policy: str | None = None
     """The whole name, or its last part."""
     route: str | None = None
-    """The whole name, or its readable part, without the hash at the end."""
+    """The whole name, or what it begins with, up to a dot: ``route``, ``route.table``, …"""
     workload: str | None = None
     """The workload whose proxy it is: the Pod's name, without what Kubernetes appended to it."""
     namespace: str | None = None
@@ -33,7 +33,7 @@ class RecordFilter:
             (not self.denied or record.verdict is Verdict.DENIED)
             and (self.since is None or record.time >= self.since)
             and (self.policy is None or self.policy in {record.policy, record.policy.rpartition("/")[2]})
-            and (self.route is None or self.route in {record.route, record.route.rpartition("-")[0]})
+            and (self.route is None or f"{record.route}.".startswith(f"{self.route}."))
             and self._matches_proxy(record.proxy)
         )
 

@@ -64,6 +64,7 @@ class AccessLogService:
             stop.cancel()
             read.cancel()
         if refusal:
+            logger.warning("access log stream refused", extra={"error": refusal})
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, refusal)
         return b""  # an empty StreamAccessLogsResponse
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import stat
-import tempfile
 from pathlib import Path
 
 from meshpass.errors import MeshpassError
+from meshpass.secretfile import write_secret_file
 
 SALT_BYTES = 32
 HASH_DIGITS = 16
@@ -30,30 +29,16 @@ class SubjectHasher:
 def load_salt(path: Path) -> bytes:
     """The installation's salt; the first call makes it, in a file of mode 0600.
 
-    Raises MeshpassError for a file that is no salt or that others can read.
+    Raises MeshpassError for a file that is no salt or that others can read; OSError where it cannot be read or made.
     """
     try:
         salt = path.read_bytes()
     except FileNotFoundError:
-        return _make_salt(path)
+        salt = secrets.token_bytes(SALT_BYTES)
+        write_secret_file(path, salt)
+        return salt
     if len(salt) != SALT_BYTES:
         raise MeshpassError(f"{path} holds no salt", hint="delete it: subjects then get other hashes from now on")
     if stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
         raise MeshpassError(f"others may read {path}", hint=f"chmod 0600 {path}, or delete it")
-    return salt
-
-
-def _make_salt(path: Path) -> bytes:
-    salt = secrets.token_bytes(SALT_BYTES)
-    # mkstemp creates with mode 0600; the file has its name only once it is whole.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(salt)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return salt

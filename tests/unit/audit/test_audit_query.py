@@ -17,9 +17,11 @@ from meshpass.audit.record import Verdict
         (RecordFilter(policy="policy"), True),
         (RecordFilter(policy="cluster1/httpbin/policy"), True),
         (RecordFilter(policy="httpbin"), False),
-        (RecordFilter(route="www"), True),
-        (RecordFilter(route="www-0123456789abcdef"), True),
-        (RecordFilter(route="ww"), False),
+        (RecordFilter(route="get"), True),
+        (RecordFilter(route="get.www"), True),
+        (RecordFilter(route="get.www.httpbin.cluster1"), True),
+        (RecordFilter(route="ge"), False),
+        (RecordFilter(route="www"), False),
         (RecordFilter(workload="client"), True),
         (RecordFilter(workload="clien"), False),
         (RecordFilter(workload="c.*t"), False),
@@ -27,7 +29,7 @@ from meshpass.audit.record import Verdict
         (RecordFilter(namespace="other", workload="client"), False),
         (RecordFilter(since=1_700_000_000.0), True),
         (RecordFilter(since=1_700_000_000.1), False),
-        (RecordFilter(denied=True, policy="policy", route="www", workload="client", namespace="other"), False),
+        (RecordFilter(denied=True, policy="policy", route="get", workload="client", namespace="other"), False),
     ],
 )
 def test_filter(wanted, taken):

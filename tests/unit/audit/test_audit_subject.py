@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 
 import pytest
@@ -42,12 +41,3 @@ def test_a_bad_file_is_refused(tmp_path, content, mode):
 
     with pytest.raises(MeshpassError):
         load_salt(path)
-
-
-def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
-    """Neither a half salt nor a temporary file."""
-    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-
-    with pytest.raises(OSError, match="disk full"):
-        load_salt(tmp_path / "salt")
-    assert list(tmp_path.iterdir()) == []
