@@ -4,90 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.support.apiserver import RunningApiServer, run_api_server, widget, write_kubeconfig
+from tests.support.apiserver import run_api_server, widget, write_kubeconfig
+from tests.support.kubectl import KUBECTL, KUBECTL_MARKS, Kubectl, cells
 
-KUBECTL = shutil.which("kubectl")
-
-pytestmark = [
-    pytest.mark.kubectl,
-    pytest.mark.skipif(KUBECTL is None and os.environ.get("CI") != "true", reason="kubectl is not on PATH"),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one run of kubectl said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True, slots=True)
-class Kubectl:
-    """kubectl with a kubeconfig and a home of its own."""
-
-    server: RunningApiServer
-    directory: Path
-
-    def environment(self, **more: str) -> dict[str, str]:
-        assert KUBECTL, "CI must have kubectl on PATH"
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.directory),
-            "KUBECONFIG": str(self.server.kubeconfig),
-            "NO_PROXY": "*",
-            **more,
-        }
-
-    async def run(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> Answer:
-        process = await asyncio.create_subprocess_exec(
-            KUBECTL or "kubectl",
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment or self.environment(),
-        )
-        async with asyncio.timeout(60):
-            out, err = await process.communicate(stdin.encode())
-        return Answer(process.returncode or 0, out.decode(), err.decode())
-
-    async def ok(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> Answer:
-        answer = await self.run(*arguments, stdin=stdin, environment=environment)
-        assert answer.code == 0, answer
-        return answer
-
-    async def fails(self, *arguments: str, stdin: str = "") -> str:
-        answer = await self.run(*arguments, stdin=stdin)
-        assert answer.code != 0, answer
-        return answer.err
-
-    async def apply(self, *objects: dict[str, Any]) -> str:
-        return (await self.ok("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))).out
+pytestmark = KUBECTL_MARKS
 
 
 @pytest.fixture
 async def kubectl(tmp_path: Path) -> AsyncIterator[Kubectl]:
     async with run_api_server(tmp_path) as server:
         yield Kubectl(server, tmp_path)
-
-
-def cells(table: str) -> list[list[str]]:
-    return [line.split() for line in table.splitlines()]
 
 
 async def test_discovery(kubectl: Kubectl):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.conformance.test_kubectl import Kubectl, cells
 from tests.support.apiserver import run_api_server
+from tests.support.kubectl import KUBECTL_MARKS, Kubectl, cells
 
 from meshpass.api.crd import custom_resource_definitions
 
-pytestmark = [
-    pytest.mark.kubectl,
-    pytest.mark.skipif(
-        shutil.which("kubectl") is None and os.environ.get("CI") != "true", reason="kubectl is not on PATH"
-    ),
-]
+pytestmark = KUBECTL_MARKS
 
 POLICY = {
     "apiVersion": "security.policy.gloo.solo.io/v2",
@@ -80,3 +73,26 @@ async def test_mistakes_get_the_help_that_they_need(kubectl: Kubectl):
     assert await kubectl.fails("get", "jwtpolicy", "x") == (
         'Error from server (NotFound): jwtpolicies.security.policy.gloo.solo.io "x" not found\n'
     )
+
+
+async def test_columns_wait_and_explain(kubectl: Kubectl):
+    """Several kinds in one wide table; wait follows our status; explain shows the whole tree below a map."""
+    await kubectl.ok("apply", "-f", "-", stdin=yaml.safe_dump(POLICY))
+    waiting = await kubectl.start(
+        "wait", "--for=jsonpath={.status.common.State.approval}=ACCEPTED", "jwtpolicy/policy", "--timeout=20s"
+    )
+    status = '{"status": {"common": {"State": {"approval": "ACCEPTED", "observedGeneration": 1}}}}'
+    patched = await kubectl.ok("patch", "jwtpolicy", "policy", "--subresource=status", "--type=merge", "-p", status)
+    assert patched.out == "jwtpolicy.security.policy.gloo.solo.io/policy patched\n"
+    out, _ = await waiting.communicate()
+    assert (waiting.returncode, out.splitlines()[-1]) == (
+        0,
+        b"jwtpolicy.security.policy.gloo.solo.io/policy condition met",
+    )
+    head, row = cells((await kubectl.ok("get", "jwtpolicy,routetable", "-A", "-o", "wide")).out)
+    assert head[:3] == ["NAMESPACE", "NAME", "STATUS"]
+    assert row[:3] == ["default", "jwtpolicy.security.policy.gloo.solo.io/policy", "ACCEPTED"]
+    assert (await kubectl.ok("get", "jwtpolicy", "policy", "-o", "jsonpath={.metadata.generation}")).out == "1"
+    tree = (await kubectl.ok("explain", "jwtpolicy.spec.config.providers", "--recursive")).out
+    assert "FIELD: providers <map[string]Object>" in tree
+    assert {"claimsToHeaders", "tokenSource", "queryParams", "remote", "inline"} <= set(tree.split())

@@ -71,6 +71,9 @@ def check_shape(resource: Resource, value: Any) -> dict[str, Any]:
                 f" of type {_GO_TYPES[wanted]}",
             )
     _check_members(resource, metadata)
+    # Go encodes neither an empty map nor an empty list of ObjectMeta (``omitempty``).
+    for name in [name for name, held in metadata.items() if held in ({}, [])]:
+        del metadata[name]
     return value
 
 

@@ -17,6 +17,7 @@ from meshpass.apiserver.status import StatusError
 from meshpass.apiserver.strategic import strategic_merge
 
 WIDGET = resources_from_crd(WIDGET_CRD)[0]
+SCHEMAS = {resource.plural: resource.schema for resource in BUILTIN_RESOURCES}
 CONFIG_MAP = next(resource for resource in BUILTIN_RESOURCES if resource.plural == "configmaps")
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
@@ -65,7 +66,7 @@ def test_json_patch_changes_a_copy():
         {"op": "remove", "path": "/spec/list/0"},
     ]
 
-    assert apply_patch(PatchType.JSON, current, patch)["spec"] == {"list": [2, 3]}
+    assert apply_patch(WIDGET, PatchType.JSON, current, patch)["spec"] == {"list": [2, 3]}
     assert current == thing(spec={"list": [1, 2]})
 
 
@@ -87,7 +88,7 @@ def test_json_patch_changes_a_copy():
 def test_json_patches_that_cannot_be_applied_are_refused(patch: Any, code: int):
     """400 for what is no patch or leaves no object, 422 for what does not apply, 413 for too much."""
     with pytest.raises(StatusError) as failure:
-        apply_patch(PatchType.JSON, thing(), patch)
+        apply_patch(WIDGET, PatchType.JSON, thing(), patch)
 
     assert failure.value.code == code
 
@@ -100,7 +101,7 @@ def test_a_json_patch_cannot_be_made_to_cost_much():
         patch += [{"op": "copy", "from": "/a", "path": "/b/r"}, {"op": "move", "from": "/b", "path": "/a"}]
 
     with pytest.raises(StatusError) as failure:
-        apply_patch(PatchType.JSON, thing(), patch)
+        apply_patch(WIDGET, PatchType.JSON, thing(), patch)
 
     assert failure.value.code == 413
 
@@ -130,27 +131,31 @@ PODS = {
 
 
 @pytest.mark.parametrize(
-    ("current", "patch", "expected"),
+    ("plural", "current", "patch", "expected"),
     [
         pytest.param(
+            "pods",
             PODS,
             {"spec": {"containers": [{"name": "proxy", "image": "p:2"}]}},
             {"spec": {"containers": [PODS["spec"]["containers"][0], {"name": "proxy", "image": "p:2"}]}},
             id="items merge by name",
         ),
         pytest.param(
+            "pods",
             PODS,
             {"spec": {"containers": [{"name": "app", "$patch": "delete"}]}},
             {"spec": {"containers": [{"name": "proxy", "image": "p:1"}]}},
             id="an item is deleted",
         ),
         pytest.param(
+            "pods",
             PODS,
             {"spec": {"containers": [{"$patch": "replace"}, {"name": "new", "image": "n"}]}},
             {"spec": {"containers": [{"name": "new", "image": "n"}]}},
             id="a list is replaced",
         ),
         pytest.param(
+            "pods",
             PODS,
             {"spec": {"containers": [{"name": "app", "args": ["y"], "ports": [{"containerPort": 81}]}]}},
             {
@@ -169,6 +174,7 @@ PODS = {
             id="ports merge by containerPort and plain lists are replaced",
         ),
         pytest.param(
+            "pods",
             PODS,
             {
                 "spec": {
@@ -180,43 +186,73 @@ PODS = {
             id="element order",
         ),
         pytest.param(
+            "pods",
             {"metadata": {"finalizers": ["a/a", "b/b"]}},
             {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a/a"], "finalizers": ["c/c"]}},
             {"metadata": {"finalizers": ["b/b", "c/c"]}},
             id="finalizers are a set",
         ),
         pytest.param(
+            "deployments",
             {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}},
             {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}},
             {"spec": {"strategy": {"type": "Recreate"}}},
             id="retained keys",
         ),
         pytest.param(
+            "configmaps",
             {"data": {"a": "1", "b": "2"}},
             {"data": {"$patch": "replace", "c": "3"}},
             {"data": {"c": "3"}},
             id="replace",
         ),
-        pytest.param({"data": {"a": "1"}}, {"data": {"a": None}}, {"data": {}}, id="null deletes"),
+        pytest.param("configmaps", {"data": {"a": "1"}}, {"data": {"a": None}}, {"data": {}}, id="null deletes"),
         pytest.param(
+            "services",
             {"spec": {"ports": [{"port": 80, "name": "a"}, {"port": 81}]}},
             {"spec": {"ports": [{"port": 80, "targetPort": 8080}]}},
             {"spec": {"ports": [{"port": 80, "name": "a", "targetPort": 8080}, {"port": 81}]}},
             id="service ports merge by port",
         ),
         pytest.param(
+            "endpointslices",
             {"ports": [{"port": 80}], "endpoints": [{"addresses": ["1"]}]},
             {"ports": [{"port": 81}], "endpoints": [{"addresses": ["2"]}]},
             {"ports": [{"port": 81}], "endpoints": [{"addresses": ["2"]}]},
             id="the lists of an EndpointSlice are atomic",
         ),
+        pytest.param(
+            "deployments",
+            {"spec": {"template": PODS}},
+            {"spec": {"template": {"spec": {"containers": [{"name": "app", "env": [{"name": "A", "value": "1"}]}]}}}},
+            {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "containers": [
+                                {**PODS["spec"]["containers"][0], "env": [{"name": "A", "value": "1"}]},
+                                PODS["spec"]["containers"][1],
+                            ]
+                        }
+                    }
+                }
+            },
+            id="wherever a Pod's spec stands",
+        ),
+        pytest.param(
+            "services",
+            {"status": {"containers": [{"name": "a"}]}},
+            {"status": {"containers": [{"name": "b"}]}},
+            {"status": {"containers": [{"name": "b"}]}},
+            id="a name alone means nothing",
+        ),
     ],
 )
-def test_strategic_merge(current: Any, patch: Any, expected: Any):
+def test_strategic_merge(plural: str, current: Any, patch: Any, expected: Any):
     """What the patch tags of the core kinds mean; the stored object is not touched."""
     before = copy.deepcopy(current)
 
-    assert strategic_merge(current, patch) == expected
+    assert strategic_merge(SCHEMAS[plural], current, patch) == expected
     assert current == before
 
 
@@ -227,6 +263,6 @@ def test_strategic_merge(current: Any, patch: Any, expected: Any):
 def test_strategic_patches_that_make_no_sense_are_400(patch: Any):
     """An item without its merge key cannot be told from the others."""
     with pytest.raises(StatusError) as failure:
-        strategic_merge(PODS, patch)
+        strategic_merge(SCHEMAS["pods"], PODS, patch)
 
     assert failure.value.code == 400

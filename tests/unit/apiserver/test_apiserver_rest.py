@@ -483,12 +483,12 @@ def test_settings_do_not_show_the_token(tmp_path: Path):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", f"{WIDGETS}/a", "GET, PUT, PATCH, DELETE"),
-        ("PUT", WIDGETS, "GET, POST, DELETE"),
-        ("POST", ALL_WIDGETS, "GET"),
-        ("DELETE", ALL_WIDGETS, "GET"),
-        ("DELETE", f"{WIDGETS}/a/status", "GET, PUT, PATCH"),
-        ("OPTIONS", WIDGETS, "GET, POST, DELETE"),
+        ("POST", f"{WIDGETS}/a", "GET, HEAD, PUT, PATCH, DELETE"),
+        ("PUT", WIDGETS, "GET, HEAD, POST, DELETE"),
+        ("POST", ALL_WIDGETS, "GET, HEAD"),
+        ("DELETE", ALL_WIDGETS, "GET, HEAD"),
+        ("DELETE", f"{WIDGETS}/a/status", "GET, HEAD, PUT, PATCH"),
+        ("OPTIONS", WIDGETS, "GET, HEAD, POST, DELETE"),
         ("POST", "/version", "GET"),
     ],
 )
@@ -673,3 +673,23 @@ async def test_a_taken_port_is_named(tmp_path: Path):
             async with run_api_server(tmp_path, port=port):
                 pass
     assert failure.value.hint
+
+
+@pytest.mark.parametrize("path", [f"{WIDGETS}/a", WIDGETS, ALL_WIDGETS, "/version"])
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str):
+    """Code, type and length of what GET would answer (RFC 9110 section 9.3.2)."""
+    await client.post(WIDGETS, json=widget("a"))
+    got, head = await client.get(path), await client.head(path)
+
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == got.headers[name]
+    assert (await client.head(f"{WIDGETS}/none")).status_code == 404
+    assert (await client.head(f"{WIDGETS}?watch=true")).status_code == 405
+
+
+async def test_empty_metadata_is_not_stored(client: httpx.AsyncClient):
+    """As from a Go struct with ``omitempty``: otherwise a diff would show what nobody wrote."""
+    answer = await client.post(WIDGETS, json=widget("a", labels={}, annotations={}, finalizers=[], ownerReferences=[]))
+
+    assert {"labels", "annotations", "finalizers", "ownerReferences"}.isdisjoint(answer.json()["metadata"])
