@@ -44,7 +44,10 @@ FIXED: tuple[dict[str, Any], ...] = (
             name,
             name,
             "cluster1",
-            metadata={"annotations": {CLUSTER_ANNOTATION: "cluster1", "meshpass.dev/proxy": "sidecar"}},
+            metadata={
+                "labels": {"app": name},
+                "annotations": {CLUSTER_ANNOTATION: "cluster1", "meshpass.dev/proxy": "sidecar"},
+            },
             status={"podIP": f"127.0.1.{number}"},
         )
         for number, name in enumerate(NAMESPACES, 1)
@@ -81,7 +84,7 @@ def services(draw: st.DrawFn) -> dict[str, Any]:
         draw(st.sampled_from(NAMESPACES)),
         draw(st.sampled_from(["cluster1", "cluster1", "cluster2"])),
         metadata={"labels": draw(_labels)},
-        spec={"ports": PORTS[: draw(st.integers(1, 2))]},
+        spec={"ports": PORTS[: draw(st.integers(1, 2))], "selector": {"app": draw(st.sampled_from(NAMESPACES))}},
     )
 
 
@@ -155,7 +158,13 @@ def selectors() -> st.SearchStrategy[dict[str, Any]]:
     route = st.tuples(st.fixed_dictionaries({}, optional={"labels": _labels}), _places).map(
         lambda parts: {"route": {**parts[0], **parts[1]}}
     )
-    with_destinations = st.fixed_dictionaries(
+    with_destinations = destination_selectors().map(lambda wanted: {"withDestinations": wanted})
+    return st.one_of(st.just({}), route, with_destinations)
+
+
+def destination_selectors() -> st.SearchStrategy[dict[str, Any]]:
+    """An entry of applyToDestinations."""
+    return st.fixed_dictionaries(
         {},
         optional={
             "selector": st.fixed_dictionaries(
@@ -169,8 +178,7 @@ def selectors() -> st.SearchStrategy[dict[str, Any]]:
             ),
             "port": st.sampled_from([{"number": 80}, {"name": "second"}]),
         },
-    ).map(lambda wanted: {"withDestinations": wanted})
-    return st.one_of(st.just({}), route, with_destinations)
+    )
 
 
 BROKEN_CONFIGS: tuple[dict[str, Any], ...] = (
@@ -195,6 +203,8 @@ def policies(draw: st.DrawFn, *, broken: bool | None = None) -> dict[str, Any]:
     spec: dict[str, Any] = {"config": config}
     if draw(st.booleans()):
         spec["applyToRoutes"] = draw(st.lists(selectors(), max_size=2))
+    if draw(st.integers(0, 2)) == 2:
+        spec["applyToDestinations"] = draw(st.lists(destination_selectors(), max_size=2))
     return jwt_policy(name, cluster=cluster, created=draw(_times), namespace=namespace, **spec)
 
 

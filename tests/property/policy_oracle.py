@@ -59,6 +59,25 @@ class PolicyOracle:
             if home is not None and self._owner(policy) == home and self._selects(policy["spec"], table, http, home)
         ]
 
+    def destination_policies(self, namespace: str) -> list[tuple[int, Manifest]]:
+        """(port, policy) for each Service that leads to the pod of a namespace in cluster1: the oldest that selects it."""
+        found = []
+        for key, service in self._services.items():
+            if key[:2] != ("cluster1", namespace) or service["spec"].get("selector") != {"app": namespace}:
+                continue
+            home = self._owner(service)
+            for port in service["spec"]["ports"]:
+                winner = next(
+                    (one for one in self._policies if self._guards(one, key, port) and self._owner(one) == home), None
+                )
+                if winner is not None and home is not None:
+                    found.append((port["port"], winner))
+        return found
+
+    def _guards(self, policy: Manifest, key: tuple[str, str, str], port: Manifest) -> bool:
+        wanted = policy["spec"].get("applyToDestinations") or ()
+        return any(self._is_wanted(one, key, port) for one in wanted)
+
     @staticmethod
     def issuer(policy: Manifest) -> str:
         return issuer_of(cluster_of(policy), policy["metadata"]["namespace"], policy["metadata"]["name"])

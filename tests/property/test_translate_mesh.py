@@ -129,6 +129,26 @@ def test_every_route_is_under_the_oldest_policy_that_selects_it(mesh: list[dict[
                 assert verdict == DENIED
 
 
+@given(meshes())
+def test_every_inbound_port_is_under_the_policies_of_its_services(mesh: list[dict[str, Any]]) -> None:
+    """(d) For each Service that leads to a port, the oldest policy that selects it; a broken one among them denies."""
+    _, snapshots = run(*mesh)
+    oracle = PolicyOracle(mesh)
+    for node, snapshot in snapshots.items():
+        reading = Reading(snapshot)
+        expected = oracle.destination_policies(node.split("~")[2])
+        for name, manager in reading.listeners.items():
+            for route in (route for host in manager.route_config.virtual_hosts for route in host.routes):
+                here = [policy for port, policy in expected if name.endswith(f"-{port}")]
+                verdict = reading.verdict(route)
+                if not here:
+                    assert verdict == OPEN
+                elif all(map(oracle.is_sound, here)):
+                    assert reading.issuers(verdict) == {oracle.issuer(policy) for policy in here}
+                else:
+                    assert verdict == DENIED
+
+
 @given(meshes(st.one_of(policies(), damaged(policies()))))
 @settings(max_examples=100)
 def test_garbage_in_a_policy_opens_nothing(mesh: list[dict[str, Any]]) -> None:

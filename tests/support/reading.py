@@ -109,6 +109,13 @@ class Reading:
             for host in configuration.virtual_hosts:
                 yield from host.routes
 
+    @property
+    def inbound_routes(self) -> Iterator[Any]:
+        """Every route that is written in a listener."""
+        for manager in self.listeners.values():
+            for host in manager.route_config.virtual_hosts:
+                yield from host.routes
+
     def verdict(self, route: Any) -> Verdict:
         """What holds on a route."""
         if self.class_of(route) in self.denied_classes:
@@ -137,9 +144,9 @@ class Reading:
         return frozenset(known[name] for name in verdict)
 
     def verdicts(self) -> dict[str, Verdict]:
-        """Selection class → what holds on its routes."""
+        """Selection class → what holds on its routes, of both sides."""
         found: dict[str, Verdict] = {}
-        for route in self.routes:
+        for route in (*self.routes, *self.inbound_routes):
             verdict = self.verdict(route)
             assert found.setdefault(self.class_of(route), verdict) == verdict, "one class, two verdicts"
         return found
