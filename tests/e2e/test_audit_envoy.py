@@ -405,7 +405,7 @@ async def test_envoy_serves_without_us_and_comes_back(envoy: int, tmp_path: Path
 
 
 async def test_a_service_that_does_not_read_slows_no_request(envoy: int, tmp_path: Path) -> None:
-    """Envoy drops what nobody takes; requests are answered as before."""
+    """Requests are answered as before while nobody takes the entries."""
     streams = 0
     over = asyncio.Event()
 

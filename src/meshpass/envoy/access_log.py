@@ -46,7 +46,9 @@ CONTROL_PLANE = "meshpass"
 def build_access_log(side: Side, *, cluster: str = CONTROL_PLANE) -> AccessLog:
     """Entries go to the access log service behind ``cluster``; the stream's log name is the side.
 
-    When the service does not take them fast enough, or is not there, Envoy drops entries; requests never wait for it.
+    Requests never wait for the service. While it cannot be reached, Envoy drops entries. One that is connected and does
+    not read makes Envoy 1.40 keep its TCP entries, without a limit (its HTTP entries have one): about 0.5 kB for each
+    request until the connection ends. So the cluster needs a short HTTP/2 keepalive, and the service has to read always.
     """
     common = CommonGrpcAccessLogConfig(
         log_name=side.value,
