@@ -25,23 +25,42 @@ local function decode(text)
   return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
-local function without_parameters(path, names)
+local function split(path, names)
   local start, query = path:match("^([^?]*)%?(.*)$")
-  if not start then return path end
-  local kept = {}
+  if not start then return path, 0 end
+  local kept, found = {}, {}
+  local count = 0
   for part in query:gmatch("[^&]+") do
-    local name = part:match("^[^=]*")
-    if not names[name] and not names[decode(name)] then kept[#kept + 1] = part end
+    local name = decode(part:match("^[^=]*"))
+    if not names[name] then
+      kept[#kept + 1] = part
+    elseif not found[name] then
+      found[name] = true
+      count = count + 1
+    end
   end
-  if #kept == 0 then return start end
-  return start .. "?" .. table.concat(kept, "&")
+  if #kept == 0 then return start, count end
+  return start .. "?" .. table.concat(kept, "&"), count
 end
 
-local function accepted(verified, alternatives)
-  for _, key in ipairs(alternatives) do
+local function any(verified, providers)
+  for _, key in ipairs(providers) do
     if verified[key] ~= nil then return true end
   end
   return false
+end
+
+local function occupied(headers, token)
+  local _, count = split(headers:get(":path") or "", token.all_parameters)
+  for _, name in ipairs(token.all_headers) do
+    if headers:get(name) ~= nil then count = count + 1 end
+  end
+  return count
+end
+
+local function is_kept(verified, headers, token)
+  if not any(verified, token.alternatives) then return false end
+  return any(verified, token.keeping) and occupied(headers, token) == 1
 end
 
 function envoy_on_request(handle)
@@ -52,10 +71,10 @@ function envoy_on_request(handle)
   for key in pairs(verified) do
     if rerouted[key] then clear = true end
     local token = failed[key]
-    if token and not accepted(verified, token.alternatives) then
+    if token and not is_kept(verified, headers, token) then
       for _, name in ipairs(token.headers) do headers:remove(name) end
       local path = headers:get(":path")
-      local rest = path and without_parameters(path, token.parameters)
+      local rest = path and split(path, token.parameters)
       if rest ~= path then headers:replace(":path", rest) end
     end
   end
@@ -63,7 +82,10 @@ function envoy_on_request(handle)
 end
 """
 """Removes a token that failed and was let pass, and has the route chosen again where a policy asks for it. No other
-filter can do either for some requests only and be delivered by ECDS."""
+filter can do either for some requests only and be delivered by ECDS.
+
+A token that one provider refused may be the one that another accepted, which Envoy has taken out unless that provider
+keeps it. So what is still there is kept only if it is alone and a provider that accepted a token keeps it."""
 
 
 def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sources: frozenset[ObjectRef]) -> Resource:
@@ -79,10 +101,16 @@ def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sourc
 
 
 def _failed(provider: str, token: FailedToken) -> str:
-    alternatives = _list(PROVIDER_KEY + name for name in token.alternatives)
-    headers, parameters = _list(token.headers), _set(token.query_parameters)
-    body = f"{{alternatives={alternatives},headers={headers},parameters={parameters}}}"
-    return f"[{_text(FAILED_KEY + provider)}]={body}"
+    fields = {
+        "alternatives": _list(PROVIDER_KEY + name for name in token.alternatives),
+        "keeping": _list(PROVIDER_KEY + name for name in token.keeping),
+        "headers": _list(token.headers),
+        "parameters": _set(token.query_parameters),
+        "all_headers": _list(token.all_headers),
+        "all_parameters": _set(token.all_query_parameters),
+    }
+    body = ",".join(f"{name}={value}" for name, value in fields.items())
+    return f"[{_text(FAILED_KEY + provider)}]={{{body}}}"
 
 
 def _list(items: Iterable[str]) -> str:

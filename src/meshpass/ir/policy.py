@@ -72,8 +72,13 @@ class FailedToken:
 
     alternatives: tuple[str, ...]
     """Providers any of which may have accepted the token after all."""
+    keeping: tuple[str, ...]
+    """Those of the alternatives that leave what they accepted in the request."""
     headers: tuple[str, ...]
     query_parameters: tuple[str, ...]
+    all_headers: tuple[str, ...]
+    """Where any of the alternatives looks for tokens."""
+    all_query_parameters: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,13 +154,23 @@ def _group_lax(providers: tuple[IrProvider, ...], allow: Allow) -> tuple[IrProvi
 
 def _failed(providers: tuple[IrProvider, ...]) -> Iterator[tuple[str, FailedToken]]:
     names = tuple(provider.name for provider in providers)
+    keeping = tuple(provider.name for provider in providers if provider.keep_token)
+    all_headers = _headers(*providers)
+    all_parameters = tuple(dict.fromkeys(name for provider in providers for name in provider.query_parameters))
     for provider in providers:
         if provider.lax_group:
             yield (
                 provider.name,
                 FailedToken(
                     alternatives=names,
-                    headers=tuple(header.name.lower() for header in provider.headers),
+                    keeping=keeping,
+                    headers=_headers(provider),
                     query_parameters=provider.query_parameters,
+                    all_headers=all_headers,
+                    all_query_parameters=all_parameters,
                 ),
             )
+
+
+def _headers(*providers: IrProvider) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(header.name.lower() for provider in providers for header in provider.headers))
