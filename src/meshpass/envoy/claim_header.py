@@ -88,8 +88,9 @@ def _write_claim(payload_key: str, entry: ClaimHeader) -> Iterator[Mutation]:
         yield _write(JOINED, both, _OVERWRITE)
         delimiter = entry.delimiter.replace("%", "%%")
         yield _write(JOINED, f"%REQ({JOINED})%{delimiter}%REQ({CLAIM})%", _OVERWRITE_EXISTING)
+        # A client's empty value is nothing to join, and must not keep the claim out.
+        yield _write(JOINED, f"%REQ({CLAIM})%", _ADD_ABSENT)
         yield _write(entry.header, f"%REQ({JOINED})%", _OVERWRITE)
-        yield _write(entry.header, f"%REQ({CLAIM})%", _ADD_ABSENT)
         yield from (Mutation(remove=CLAIM), Mutation(remove=JOINED))
 
 
