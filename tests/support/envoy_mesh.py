@@ -113,7 +113,7 @@ class EnvoyMesh:
             while True:
                 seen = self.cache.revision
                 states = [self.cache.state(node) for node in self.nodes]
-                assert [one for state in states for one in state.rejections] == []
+                assert [(one.names, one.message) for state in states for one in state.rejections] == []
                 if all(state.in_sync for state in states):
                     return
                 await self.cache.wait_changed(seen)
