@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar, cast
 from meshpass.api.kinds import kind_of_type
 from meshpass.api.manifest import Parsed
 from meshpass.api.metadata import ApiObject
+from meshpass.api.struct import share
 
 AnyObject = TypeVar("AnyObject", bound=ApiObject)
 
@@ -101,5 +102,5 @@ def _changed(
         if new is None:
             del after[key]
         else:
-            after[key] = new
+            after[key] = new if old is None else share(old, new)
     return before if after is None else MappingProxyType(after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Any, ClassVar, TypedDict, Unpack, dataclass_transform
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, dataclass_transform
 
 import msgspec
 
@@ -69,6 +69,19 @@ def only_one_of(names: tuple[str, ...]) -> str:
 def wire_names(struct: type[msgspec.Struct]) -> Mapping[str, str]:
     """Python field name → name on the wire."""
     return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
+
+
+Value = TypeVar("Value")
+
+
+def share(old: Value, new: Value) -> Value:
+    """``new``, with every part that equals the part of ``old`` in its place being that very object."""
+    if old is new or old == new:
+        return old
+    if isinstance(new, msgspec.Struct) and type(old) is type(new):
+        parts = {name: share(getattr(old, name), getattr(new, name)) for name in new.__struct_fields__}
+        return msgspec.structs.replace(new, **parts)
+    return new
 
 
 def _hashable(value: Any) -> Hashable:

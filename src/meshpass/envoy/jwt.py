@@ -32,9 +32,12 @@ NO_KEYS = RemoteJwks(
 
 def build_jwt_filter(side: Side, phase: Phase, policies: PhasePolicies, sources: frozenset[ObjectRef]) -> Resource:
     """The JWT filter: a requirement for each selection class, and the providers that they name."""
+    # Many classes, few different requirements; found by identity, because hashing them would cost more than all else.
+    different = {id(needed): needed for needed in policies.requirements.values()}
+    built = {identity: _build_all(needed) for identity, needed in different.items()}
     message = JwtAuthentication(
         providers={provider.name: _build_provider(provider) for provider in policies.providers},
-        requirement_map={name: _build_all(needed) for name, needed in policies.requirements.items()},
+        requirement_map={name: built[id(needed)] for name, needed in policies.requirements.items()},
         # A preflight carries no token and reveals nothing (Fetch §3.2.2); OPTIONS without Origin is no preflight.
         bypass_cors_preflight=True,
         stat_prefix=f"{side}.{phase}",

@@ -85,12 +85,12 @@ def _expand(old: PolicySet, new: PolicySet) -> PolicySet:
         pre=_expand_phase(old.pre, new.pre),
         post=_expand_phase(old.post, new.post),
         denied=old.denied | new.denied,
-        sources=old.sources | new.sources,
+        sources=new.sources if old.sources <= new.sources else old.sources | new.sources,
     )
 
 
 def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
-    if old is new:
+    if old is new or _same_after(old, new):
         return old
     return replace(
         old,
@@ -119,7 +119,19 @@ def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, PolicySet, Poli
     return (verify_twice(old, last, moving), verify_once_kept(last, moving), last)
 
 
+def _same_after(old: PhasePolicies, new: PhasePolicies) -> bool:
+    """True when both do the same after verification."""
+    return (old.payloads, old.failed, old.rerouted) == (new.payloads, new.failed, new.rerouted)
+
+
 def _require_phase(expanded: PhasePolicies, old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
+    if old.requirements.keys() <= new.requirements.keys():
+        # Nothing of the old side is left to require, so the filter is the target's: the same object, built once.
+        return (
+            new
+            if _same_after(expanded, new)
+            else replace(expanded, requirements=new.requirements, providers=new.providers)
+        )
     requirements = {**old.requirements, **new.requirements}
     needed = {name for all_of in requirements.values() for one in all_of for name in one.providers}
     providers = {provider.name: provider for provider in (*old.providers, *new.providers)}

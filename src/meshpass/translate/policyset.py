@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import JwtProvider, JwtRequirement, ObjectRef, PayloadRules, Phase, PhasePolicies, PolicySet
+from meshpass.memo import Memo
 from meshpass.translate.jwtpolicy import PolicyRules
 
 ClassPolicies = Mapping[str, tuple[ObjectKey, ...]]
@@ -17,30 +18,35 @@ MatchedNames = tuple[frozenset[str], frozenset[str]]
 
 def translate_policy_set(
     classes: ClassPolicies,
-    rules: Mapping[ObjectKey, PolicyRules],
+    rules: tuple[PolicyRules, ...],
     denied: frozenset[str],
     matched: MatchedNames,
+    memo: Memo,
 ) -> PolicySet:
     """Every class with what holds on it: requirements, a denial, or nothing asked."""
-    used = {key: rules[key] for keys in classes.values() for key in keys}
-    broken = {key for key, policy in used.items() if policy.requirement is None}
+    broken = {policy.key for policy in rules if policy.requirement is None}
+    # Each phase by its own policies: an edit in one leaves the other as it is, down to the bytes of its filters.
+    of_phase = {phase: tuple(policy for policy in rules if policy.phase is phase) for phase in Phase}
     return PolicySet(
-        pre=_translate_phase(Phase.PRE_AUTHZ, classes, used, matched),
-        post=_translate_phase(Phase.POST_AUTHZ, classes, used, matched),
-        denied=denied | {name for name, keys in classes.items() if broken.intersection(keys)},
-        sources=frozenset(ObjectRef(*key) for key in used),
+        pre=memo(_translate_phase, classes, of_phase[Phase.PRE_AUTHZ], matched),
+        post=memo(_translate_phase, classes, of_phase[Phase.POST_AUTHZ], matched),
+        denied=denied | {name for name, keys in classes.items() if broken.intersection(keys)} if broken else denied,
+        sources=memo(_sources, tuple(policy.key for policy in rules)),
     )
 
 
-def _translate_phase(
-    phase: Phase, classes: ClassPolicies, used: Mapping[ObjectKey, PolicyRules], matched: MatchedNames
-) -> PhasePolicies:
-    policies = {key: policy for key, policy in used.items() if policy.phase is phase}
+def _sources(keys: tuple[ObjectKey, ...]) -> frozenset[ObjectRef]:
+    return frozenset(ObjectRef(*key) for key in keys)
+
+
+def _translate_phase(classes: ClassPolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames) -> PhasePolicies:
+    policies = {policy.key: policy for policy in rules}
+    by_policies = {keys: tuple(_requirements(keys, policies)) for keys in set(classes.values())}
     providers = {provider.name: provider for policy in policies.values() for provider in policy.providers}
     payloads = {name: payload for policy in policies.values() for name, payload in policy.payloads}
     return PhasePolicies(
         providers=tuple(providers[name] for name in sorted(providers)),
-        requirements=MappingProxyType({name: tuple(_requirements(keys, policies)) for name, keys in classes.items()}),
+        requirements=MappingProxyType({name: by_policies[keys] for name, keys in classes.items()}),
         payloads=MappingProxyType(payloads),
         failed=MappingProxyType({name: token for policy in policies.values() for name, token in policy.failed}),
         rerouted=frozenset(

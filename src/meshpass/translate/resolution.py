@@ -162,9 +162,15 @@ def _decide(  # noqa: PLR0917
     memo: Memo,
 ) -> Decisions:
     own = [(key, policy) for key, policy in policies if workspaces.owner(key) == workspace]
-    routes = tuple((key, memo(select_classes, policy.spec, index, services)) for key, policy in own)
+    # By what the policies select with, not by the policies: an edit of anything else selects and decides nothing anew.
+    routes = tuple(
+        (key, memo(select_classes, policy.spec.apply_to_routes, policy.spec.apply_to_destinations, index, services))
+        for key, policy in own
+    )
     local = memo(_services_of, services, workspace, workspaces)
-    destinations = tuple((key, memo(select_destinations, policy.spec, workspace, local)) for key, policy in own)
+    destinations = tuple(
+        (key, memo(select_destinations, policy.spec.apply_to_destinations, workspace, local)) for key, policy in own
+    )
     return memo(_make_decisions, workspace, index, memo(decide, routes), memo(decide, destinations))
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from meshpass.api.common import DestinationKind, DestinationSelector, RouteLabelSelector, RouteSelector
 from meshpass.api.objectset import ObjectKey
-from meshpass.api.security import JWTPolicySpec
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
 from meshpass.translate.service import ServicePort, Services
 
@@ -23,21 +22,28 @@ class ClassIndex:
     route_counts: Mapping[str, int]
 
 
-def select_classes(spec: JWTPolicySpec, index: ClassIndex, services: Services) -> frozenset[str]:
+def select_classes(
+    routes: tuple[RouteSelector, ...],
+    destinations: tuple[DestinationSelector, ...],
+    index: ClassIndex,
+    services: Services,
+) -> frozenset[str]:
     """The classes of routes that a policy selects."""
-    if not spec.apply_to_routes:
-        return frozenset() if spec.apply_to_destinations else frozenset(index.properties)
+    if not routes:
+        return frozenset() if destinations else frozenset(index.properties)
     found: set[str] = set()
-    for selector in spec.apply_to_routes:
+    for selector in routes:
         found.update(_select(selector, index, services))
     return frozenset(found)
 
 
-def select_destinations(spec: JWTPolicySpec, workspace: str, services: Services) -> frozenset[DestinationPort]:
+def select_destinations(
+    destinations: tuple[DestinationSelector, ...], workspace: str, services: Services
+) -> frozenset[DestinationPort]:
     """The Service ports that a policy selects, of the Services of its workspace."""
     return frozenset(
         (key, port.number)
-        for wanted in spec.apply_to_destinations
+        for wanted in destinations
         for key, service in services.items()
         for port in service.ports
         if _is_destination(wanted, key, port, workspace, service.labels)

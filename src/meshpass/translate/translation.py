@@ -137,11 +137,13 @@ def _side(classes: ClassPolicies, denied: frozenset[str]) -> _SidePolicies:
 def _policy_set(
     side: _SidePolicies, rules: Mapping[ObjectKey, PolicyRules], matched: MatchedNames, memo: Memo
 ) -> PolicySet:
-    return memo(_make_policy_set, side, tuple(rules[key] for key in side.used), matched)
+    return memo(_make_policy_set, side, tuple(rules[key] for key in side.used), matched, memo)
 
 
-def _make_policy_set(side: _SidePolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames) -> PolicySet:
-    return translate_policy_set(side.classes, {policy.key: policy for policy in rules}, side.denied, matched)
+def _make_policy_set(
+    side: _SidePolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames, memo: Memo
+) -> PolicySet:
+    return translate_policy_set(side.classes, rules, side.denied, matched, memo)
 
 
 def _make_proxy(
