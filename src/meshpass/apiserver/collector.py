@@ -68,6 +68,8 @@ class Collector:
     def collect_once(self) -> bool:
         """One batch is done; True when it changed something, so that there may be more."""
         before = self._storage.revision
+        if self._seen == self._storage.reference_changes and not self._storage.has_terminating():
+            return False
         with self._storage.transaction():
             for stored in self._storage.terminating():
                 self._advance(stored)

@@ -14,7 +14,7 @@ def apply_defaults(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]
 
     A null takes the default where its schema does not allow null. The argument is unchanged.
     """
-    result: dict[str, Any] = _defaulted(resource.schema, obj) if not resource.builtin else _copied(obj)
+    result: dict[str, Any] = _defaulted(resource.schema, dict(obj)) if not resource.builtin else _copied(obj)
     rule = _RULES.get((resource.group, resource.kind))
     if rule:
         rule(result)
@@ -32,29 +32,25 @@ def _copied(value: Any) -> Any:
 
 
 def _defaulted(schema: Mapping[str, Any], value: Any) -> Any:
-    match value:
-        case Mapping():
-            properties: Mapping[str, Any] = schema.get("properties") or {}
-            others = schema.get("additionalProperties")
-            result = dict(value)
-            for key, child in properties.items():
-                if key == "metadata":
-                    continue
-                missing = key not in result or (result[key] is None and not child.get("nullable"))
-                if missing and "default" in child:
-                    result[key] = _copied(child["default"])
-            for key, item in result.items():
-                if key == "metadata":
-                    continue
-                child = properties.get(key, others)
-                if isinstance(child, Mapping):
-                    result[key] = _defaulted(child, item)
-            return result
-        case list():
-            items = schema.get("items")
-            return [_defaulted(items, item) for item in value] if isinstance(items, Mapping) else value
-        case _:
-            return value
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [_defaulted(items, item) for item in value] if isinstance(items, Mapping) else value
+    if not isinstance(value, dict):
+        return value
+    properties: Mapping[str, Any] = schema.get("properties") or {}
+    others = schema.get("additionalProperties")
+    result = dict(value)
+    for key, child in properties.items():
+        if "default" in child and key != "metadata":
+            held = result.get(key)
+            if held is None and (key not in result or not child.get("nullable")):
+                result[key] = _copied(child["default"])
+    for key, item in result.items():
+        if isinstance(item, (dict, list)) and key != "metadata":
+            child = properties.get(key, others)
+            if isinstance(child, Mapping):
+                result[key] = _defaulted(child, item)
+    return result
 
 
 def _child(obj: dict[str, Any], key: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,22 +32,19 @@ class _Pruner:
     unknown: list[UnknownField] = field(default_factory=list)
 
     def prune(self, schema: Mapping[str, Any], value: Any, path: str, *, drop_nulls: bool = False) -> Any:
-        match value:
-            case Mapping():
-                return self._prune_object(schema, value, path, drop_nulls)
-            case list():
-                items = schema.get("items")
-                if not isinstance(items, Mapping):
-                    return value
+        if isinstance(value, dict):
+            return self._prune_object(schema, value, path, drop_nulls)
+        if isinstance(value, list):
+            items = schema.get("items")
+            if isinstance(items, Mapping):
                 return [
                     self.prune(items, item, f"{path}[{index}]", drop_nulls=drop_nulls)
                     for index, item in enumerate(value)
                 ]
-            case _:
-                return value
+        return value
 
     def _prune_object(
-        self, schema: Mapping[str, Any], value: Mapping[str, Any], path: str, drop_nulls: bool
+        self, schema: Mapping[str, Any], value: dict[str, Any], path: str, drop_nulls: bool
     ) -> dict[str, Any]:
         properties: Mapping[str, Any] = schema.get("properties") or {}
         if schema.get(_EMBEDDED):
@@ -76,17 +73,13 @@ def prune(resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
     What stands under ``x-kubernetes-preserve-unknown-fields`` stays. The argument is unchanged; the result shares
     what it did not have to change.
     """
-    return _pruned(resource, obj)[0]
+    return prune_and_tell(resource, obj)[0]
 
 
-def find_unknown(resource: Resource, obj: Mapping[str, Any]) -> Iterator[UnknownField]:
-    """Every field that ``prune`` would drop for being unknown, in the order of the object."""
-    yield from _pruned(resource, obj)[1]
-
-
-def _pruned(resource: Resource, obj: Mapping[str, Any]) -> tuple[dict[str, Any], list[UnknownField]]:
+def prune_and_tell(resource: Resource, obj: Mapping[str, Any]) -> tuple[dict[str, Any], list[UnknownField]]:
+    """What ``prune`` returns, and every field that it dropped for being unknown, in the order of the object."""
     pruner = _Pruner()
     schema = {**resource.schema, "properties": {**_TYPE_META, **(resource.schema.get("properties") or {})}}
     schema["properties"]["metadata"] = OBJECT_META
-    kept: dict[str, Any] = pruner.prune(schema, obj, "", drop_nulls=resource.builtin)
+    kept: dict[str, Any] = pruner.prune(schema, dict(obj), "", drop_nulls=resource.builtin)
     return kept, pruner.unknown

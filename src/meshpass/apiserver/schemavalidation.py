@@ -7,8 +7,8 @@ of its type, then its children.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
@@ -27,22 +27,11 @@ from meshpass.apiserver.cause import (
 from meshpass.apiserver.stringformat import matches_format
 
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
+_JUNCTORS: Final = frozenset({"anyOf", "oneOf", "allOf", "not"})
 _INTEGER_RANGES: Final[Mapping[str, tuple[int, int]]] = {
     "int32": (-(2**31), 2**31 - 1),
     "int64": (-(2**63), 2**63 - 1),
 }
-
-
-@dataclass(slots=True)
-class _Result:
-    """What one node and all below it came to; ``matches`` ranks the alternatives of a failed junctor."""
-
-    causes: list[Cause] = field(default_factory=list)
-    matches: int = 0
-
-    def merge(self, other: _Result) -> None:
-        self.causes += other.causes
-        self.matches += other.matches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +52,9 @@ DECODED: Final = SchemaRules(enforce_required=False, allow_null=True)
 
 def validate_schema(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules = STRICT) -> tuple[Cause, ...]:
     """Every fault of ``value``, which stands at ``path`` (empty for the whole object)."""
-    return tuple(_validate(schema, value, path, rules).causes)
+    causes: list[Cause] = []
+    _validate(schema, value, path, rules, causes)
+    return tuple(causes)
 
 
 def json_type(value: Any) -> str:
@@ -107,39 +98,49 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         raise re.error(str(error)) from error
 
 
-def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
-    result = _Result(matches=1)
+def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules, causes: list[Cause]) -> int:
+    """Append every fault of one node and all below it; return how much of it matched, which ranks alternatives."""
     if value is None and rules.allow_null:
-        return result
+        return 1
+    matches = 1
     fault = _type_fault(schema, value, path)
+    if fault:
+        causes.append(fault)
     if value is None:
         # A null is judged by its type and by an enumeration alone.
-        result.causes += [*([fault] if fault else []), *_enum_causes(schema, value, path)]
-        return result
-    if fault:
-        result.causes.append(fault)
-    else:
-        result.matches += 1
-    result.merge(_validate_junctors(schema, value, path, rules))
-    match value:
-        case bool():
-            pass
-        case str():
-            result.causes += _string_causes(schema, value, path)
-        case int() | float():
-            result.causes += _number_causes(schema, value, path)
-        case list() | tuple():
-            result.merge(_validate_items(schema, value, path, rules))
-        case _:
-            pass
-    result.causes += _enum_causes(schema, value, path)
-    if isinstance(value, Mapping):
-        result.merge(_validate_object(schema, value, path, rules))
-    return result
+        causes += _enum_causes(schema, value, path)
+        return matches
+    matches += not fault
+    if not _JUNCTORS.isdisjoint(schema):
+        matches += _validate_junctors(schema, value, path, rules, causes)
+    if isinstance(value, dict):
+        causes += _enum_causes(schema, value, path)
+        return matches + _validate_object(schema, value, path, rules, causes)
+    if isinstance(value, str):
+        causes += _string_causes(schema, value, path)
+    elif isinstance(value, list):
+        matches += _validate_items(schema, value, path, rules, causes)
+    elif not isinstance(value, bool):
+        causes += _number_causes(schema, value, path)
+    if "enum" in schema:
+        causes += _enum_causes(schema, value, path)
+    return matches
+
+
+_PYTHON_TYPES: Final[Mapping[Any, type]] = {
+    "string": str,
+    "object": dict,
+    "array": list,
+    "boolean": bool,
+    "integer": int,
+}
 
 
 def _type_fault(schema: Mapping[str, Any], value: Any, path: str) -> Cause | None:
-    expected = ("integer", "string") if schema.get(_INT_OR_STRING) else _as_tuple(schema.get("type"))
+    declared = schema.get("type")
+    if type(value) is _PYTHON_TYPES.get(declared):
+        return None
+    expected = ("integer", "string") if schema.get(_INT_OR_STRING) else _as_tuple(declared)
     actual = json_type(value)
     if not expected or actual in expected or (value is None and schema.get("nullable")):
         return None
@@ -161,32 +162,52 @@ def _enum_causes(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[C
         yield not_supported(path or NO_FIELD, value, texts)
 
 
-def _validate_junctors(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
-    result = _Result()
+def _validate_junctors(
+    schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules, causes: list[Cause]
+) -> int:
+    matches = 0
     if (alternatives := schema.get("anyOf")) and not schema.get(_INT_OR_STRING):
-        results = [_validate(alternative, value, path, rules) for alternative in alternatives]
-        if all(found.causes for found in results):
-            result.causes.append(_junctor_cause(path, "must validate at least one schema (anyOf)"))
-            result.merge(max(results, key=lambda found: found.matches))
+        judged = _judge(alternatives, value, path, rules)
+        if all(found for _, found in judged):
+            causes.append(_junctor_cause(path, "must validate at least one schema (anyOf)"))
+            matches += _add_best(judged, causes)
     if alternatives := schema.get("oneOf"):
-        results = [_validate(alternative, value, path, rules) for alternative in alternatives]
-        valid = sum(not found.causes for found in results)
+        judged = _judge(alternatives, value, path, rules)
+        valid = sum(not found for _, found in judged)
         if valid != 1:
             tail = f"Found {valid} valid alternatives" if valid else "Found none valid"
-            result.causes.append(_junctor_cause(path, f"must validate one and only one schema (oneOf). {tail}"))
+            causes.append(_junctor_cause(path, f"must validate one and only one schema (oneOf). {tail}"))
         if valid == 0:
-            result.merge(max(results, key=lambda found: found.matches))
+            matches += _add_best(judged, causes)
     if parts := schema.get("allOf"):
-        results = [_validate(part, value, path, rules) for part in parts]
-        for found in results:
-            result.merge(found)
-        failed = sum(bool(found.causes) for found in results)
+        judged = _judge(parts, value, path, rules)
+        for matched, found in judged:
+            matches += matched
+            causes += found
+        failed = sum(bool(found) for _, found in judged)
         if failed:
-            tail = ". None validated" if failed == len(results) else ""
-            result.causes.append(_junctor_cause(path, f"must validate all the schemas (allOf){tail}"))
-    if (negated := schema.get("not")) is not None and not _validate(negated, value, path, rules).causes:
-        result.causes.append(_junctor_cause(path, "must not validate the schema (not)"))
-    return result
+            tail = ". None validated" if failed == len(judged) else ""
+            causes.append(_junctor_cause(path, f"must validate all the schemas (allOf){tail}"))
+    if (negated := schema.get("not")) is not None and not _judge([negated], value, path, rules)[0][1]:
+        causes.append(_junctor_cause(path, "must not validate the schema (not)"))
+    return matches
+
+
+def _judge(
+    alternatives: Iterable[Mapping[str, Any]], value: Any, path: str, rules: SchemaRules
+) -> list[tuple[int, list[Cause]]]:
+    judged = []
+    for alternative in alternatives:
+        found: list[Cause] = []
+        judged.append((_validate(alternative, value, path, rules, found), found))
+    return judged
+
+
+def _add_best(judged: list[tuple[int, list[Cause]]], causes: list[Cause]) -> int:
+    """The faults of the alternative that came nearest are told."""
+    matched, found = max(judged, key=lambda one: one[0])
+    causes += found
+    return matched
 
 
 def _junctor_cause(path: str, text: str) -> Cause:
@@ -233,22 +254,24 @@ def _number_causes(schema: Mapping[str, Any], value: float, path: str) -> Iterat
         yield invalid(path, value, f"{path} in body should be {text} {render_value(maximum)}")
 
 
-def _validate_items(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules) -> _Result:
-    result = _Result()
+def _validate_items(
+    schema: Mapping[str, Any], value: list[Any], path: str, rules: SchemaRules, causes: list[Cause]
+) -> int:
+    matches = 0
     items = schema.get("items")
     if isinstance(items, Mapping):
         for index, item in enumerate(value):
-            result.merge(_validate(items, item, f"{path}[{index}]", rules))
+            matches += _validate(items, item, f"{path}[{index}]", rules, causes)
     fewest, most = schema.get("minItems"), schema.get("maxItems")
     if fewest is not None and len(value) < fewest:
-        result.causes.append(invalid(path, len(value), f"{path} in body should have at least {fewest} items"))
+        causes.append(invalid(path, len(value), f"{path} in body should have at least {fewest} items"))
     if most is not None and len(value) > most:
-        result.causes.append(too_many(path, len(value), most))
+        causes.append(too_many(path, len(value), most))
     if schema.get("uniqueItems") and len({_identity(item) for item in value}) < len(value):
-        result.causes.append(invalid(path, "", f"{path} in body shouldn't contain duplicates"))
+        causes.append(invalid(path, "", f"{path} in body shouldn't contain duplicates"))
     if rules.enforce_required:
-        result.causes += _list_type_causes(schema, value, path)
-    return result
+        causes += _list_type_causes(schema, value, path)
+    return matches
 
 
 def _list_type_causes(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[Cause]:
@@ -271,29 +294,32 @@ def _identity(value: Any) -> str:
     return f"{json_type(value)} {render_value(value)}"
 
 
-def _validate_object(schema: Mapping[str, Any], value: Mapping[str, Any], path: str, rules: SchemaRules) -> _Result:
-    result = _Result()
+def _validate_object(
+    schema: Mapping[str, Any], value: dict[str, Any], path: str, rules: SchemaRules, causes: list[Cause]
+) -> int:
     fewest, most = schema.get("minProperties"), schema.get("maxProperties")
     if fewest is not None and len(value) < fewest:
-        result.causes.append(invalid(path, fewest, f"{path} in body should have at least {fewest} properties"))
-        return result
+        causes.append(invalid(path, fewest, f"{path} in body should have at least {fewest} properties"))
+        return 0
     if most is not None and len(value) > most:
-        result.causes.append(too_many(path, len(value), most))
-        return result
+        causes.append(too_many(path, len(value), most))
+        return 0
+    matches = 0
     properties: Mapping[str, Any] = schema.get("properties") or {}
     others = schema.get("additionalProperties")
     for key, item in value.items():
         place = f"{path}.{key}" if path else key
         if key in properties:
-            result.merge(_validate(properties[key], item, place, rules))
+            matches += _validate(properties[key], item, place, rules, causes)
         elif isinstance(others, Mapping):
-            result.merge(_validate(others, item, place, rules))
+            matches += _validate(others, item, place, rules, causes)
         elif others is False:
-            result.causes.append(invalid(path, key, f"{path}.{key} in body is a forbidden property"))
+            causes.append(invalid(path, key, f"{path}.{key} in body is a forbidden property"))
     if rules.enforce_required:
-        missing = [key for key in schema.get("required") or () if key not in value]
-        result.causes += [required(f"{path}.{key}" if path else key) for key in missing]
-    if schema.get("x-kubernetes-embedded-resource") and rules.enforce_required:
-        missing = [key for key in ("apiVersion", "kind") if not value.get(key)]
-        result.causes += [required(f"{path}.{key}", "must not be empty") for key in missing]
-    return result
+        causes += [
+            required(f"{path}.{key}" if path else key) for key in schema.get("required") or () if key not in value
+        ]
+        if schema.get("x-kubernetes-embedded-resource"):
+            missing = [key for key in ("apiVersion", "kind") if not value.get(key)]
+            causes += [required(f"{path}.{key}", "must not be empty") for key in missing]
+    return matches

@@ -183,6 +183,10 @@ class Storage:
         """True when the namespace holds an object of any kind."""
         return self._db.execute("SELECT 1 FROM object WHERE namespace = ?", (namespace,)).fetchone() is not None
 
+    def has_terminating(self) -> bool:
+        """True when there is an object whose deletion was asked for and is not finished."""
+        return self._db.execute("SELECT 1 FROM object WHERE terminating LIMIT 1").fetchone() is not None
+
     def terminating(self) -> tuple[Stored, ...]:
         """Objects whose deletion was asked for and is not finished."""
         rows = self._db.execute("SELECT kind, namespace, name, revision, body FROM object WHERE terminating")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import yaml
 
-from meshpass.apiserver.pruning import UnknownField, find_unknown
+from meshpass.apiserver.pruning import UnknownField, prune_and_tell
 from meshpass.apiserver.resource import Resource
 
 _CLOSE: Final = 0.6
@@ -23,7 +23,7 @@ def unknown_fields(resource: Resource, obj: Any) -> tuple[str, ...]:
     """
     if not isinstance(obj, Mapping):
         return ()
-    return tuple(_text(found) for found in find_unknown(resource, obj))
+    return tuple(map(describe_unknown, prune_and_tell(resource, obj)[1]))
 
 
 def duplicate_fields(text: str) -> tuple[str, ...]:
@@ -56,7 +56,8 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
-def _text(found: UnknownField) -> str:
+def describe_unknown(found: UnknownField) -> str:
+    """``unknown field "spec.foo"``, with a hint where a known name is close."""
     close = closest_name(found.name, found.known)
     return f'unknown field "{found.path}"' + (f', did you mean "{close}"?' if close else "")
 

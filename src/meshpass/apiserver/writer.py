@@ -26,7 +26,7 @@ from meshpass.apiserver.metadata import (
 )
 from meshpass.apiserver.options import DeleteOptions, FieldValidation, ListOptions, WriteOptions
 from meshpass.apiserver.patch import PatchType, apply_patch
-from meshpass.apiserver.pruning import prune
+from meshpass.apiserver.pruning import prune_and_tell
 from meshpass.apiserver.reader import get_object
 from meshpass.apiserver.registry import Registry
 from meshpass.apiserver.resource import Resource
@@ -42,7 +42,7 @@ from meshpass.apiserver.status import (
 )
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.target import Target
-from meshpass.apiserver.unknownfields import unknown_fields
+from meshpass.apiserver.unknownfields import describe_unknown
 from meshpass.apiserver.validation import Cause, validate, validate_update
 
 FOREGROUND_FINALIZER = "foregroundDeletion"
@@ -287,16 +287,17 @@ class Writer:
     def _decode(
         self, resource: Resource, value: dict[str, Any], options: WriteOptions, duplicates: Sequence[str]
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """The object without unknown fields, and the messages about them; refused under Strict, not looked for under Ignore."""
+        """The object without unknown fields, and the messages about them; refused under Strict, not told under Ignore."""
+        pruned, unknown = prune_and_tell(resource, value)
         messages: tuple[str, ...] = ()
         if options.field_validation is not FieldValidation.IGNORE:
-            messages = (*duplicates, *unknown_fields(resource, value))
+            messages = (*duplicates, *map(describe_unknown, unknown))
         if messages and options.field_validation is FieldValidation.STRICT:
             raise bad_request(
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}:'
                 f" strict decoding error: {', '.join(messages)}"
             )
-        return prune(resource, value), messages
+        return pruned, messages
 
     @staticmethod
     def _refuse(resource: Resource, name: str, causes: Sequence[Cause]) -> None:
