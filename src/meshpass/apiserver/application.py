@@ -27,8 +27,8 @@ def make_application(documents: Documents, rest: RestApi) -> ASGIApp:
         except StatusError as failure:
             response = JSONResponse(failure.status(), failure.code, failure.headers)
         except Exception:  # noqa: BLE001 - one request's bug must not be another's outage
-            # The path is safe to log, the query and headers may not be.
-            _log.exception("request failed: %s %s", request.method, scope["path"])
+            # The path is safe to log (quoted: it may hold line breaks), the query and headers may not be.
+            _log.exception("request failed: %s %r", request.method, scope["path"])
             response = JSONResponse(internal().status(), 500)
         await response(scope, receive, send)
 

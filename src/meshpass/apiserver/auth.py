@@ -30,7 +30,8 @@ class BearerToken:
             await self._app(scope, receive, send)
             return
         failure = unauthorized()
-        answer = JSONResponse(failure.status(), failure.code, failure.headers)
+        # Closed, or a stranger could go on sending a body for ever.
+        answer = JSONResponse(failure.status(), failure.code, {**failure.headers, "Connection": "close"})
         await answer(scope, receive, send)
 
     def _admits(self, headers: list[str]) -> bool:

@@ -11,6 +11,7 @@ import jsonpatch
 import msgspec
 from jsonpointer import JsonPointerException, resolve_pointer
 
+from meshpass.apiserver.body import check_depth
 from meshpass.apiserver.resource import Resource
 from meshpass.apiserver.status import StatusError, bad_request, too_large, unsupported_media_type
 from meshpass.apiserver.strategic import strategic_merge
@@ -52,6 +53,7 @@ def apply_patch(resource: Resource, kind: PatchType, current: Mapping[str, Any],
             result = strategic_merge(resource.schema, current, _mapping(patch))
     if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
         raise bad_request("the patch leaves no object")
+    check_depth(result)  # a JSON patch can build level upon level
     return result
 
 
@@ -96,7 +98,14 @@ def _json_patch(current: Mapping[str, Any], patch: Any) -> Any:
                 if copied > _COPY_LIMIT:
                     raise too_large(_COPY_LIMIT)
             value = parsed.apply(value, in_place=True)
-    except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError) as error:
+    except (
+        jsonpatch.JsonPatchException,
+        JsonPointerException,
+        TypeError,
+        ValueError,
+        LookupError,
+        RecursionError,
+    ) as error:
         raise StatusError(
             f"the server rejected our request due to an error in our request: {error}", code=422, reason="Invalid"
         ) from error
