@@ -76,8 +76,10 @@ def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
 def _connection_manager(name: str, side: Side) -> HttpConnectionManager:
     return HttpConnectionManager(
         stat_prefix=name,
-        # A path is brought to its one form before routes are matched, so that `/a/../b` cannot pass for `/a`.
+        # A path is brought to its one form before routes are matched: neither `/a/../b` nor `//b` passes by a route for
+        # `/b`.
         normalize_path=BoolValue(value=True),
+        merge_slashes=True,
         skip_xff_append=True,
         local_reply_config=_local_replies(),
         access_log=[build_access_log(side)],

@@ -32,11 +32,15 @@ from meshpass.ir import (
 )
 from meshpass.memo import Memo
 
+MAX_DIRECT_RESPONSE_BYTES = 4 * 2**20
+"""What the API allows, under 1 MiB of characters, is at most this many bytes."""
+
 
 def build_route_configuration(routes: RouteConfiguration, memo: Memo) -> Resource:
     """The resource of a route configuration; virtual hosts that did not change are not built again."""
     message = RouteConfigurationMessage(
         name=routes.name,
+        max_direct_response_body_size_bytes=UInt32Value(value=MAX_DIRECT_RESPONSE_BYTES),
         virtual_hosts=[memo(_build_virtual_host, host) for host in routes.virtual_hosts],
     )
     sources = frozenset(source for host in routes.virtual_hosts for source in host.sources)
@@ -78,8 +82,8 @@ def _build_forward(action: Forward) -> route_v3.RouteAction:
 
 def _build_direct_response(action: DirectResponse) -> route_v3.DirectResponseAction:
     message = route_v3.DirectResponseAction(status=action.status)
-    if "{authority}" in action.body:
-        text = action.body.replace("%", "%%").replace("{authority}", "%REQ(:AUTHORITY)%")
+    if action.names_host:
+        text = action.body.replace("%", "%%") + "%REQ(:AUTHORITY)%"
         message.body_format.CopyFrom(SubstitutionFormatString(text_format_source=core.DataSource(inline_string=text)))
     elif action.body:
         message.body.inline_string = action.body

@@ -25,10 +25,12 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectResponse:
-    """The proxy answers by itself. ``{authority}`` in the body stands for the request's host."""
+    """The proxy answers by itself."""
 
     status: int
     body: str
+    names_host: bool = False
+    """True: the request's host follows the body."""
 
 
 RouteAction = Forward | DirectResponse

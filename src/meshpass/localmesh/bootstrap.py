@@ -98,7 +98,7 @@ def _control_plane_cluster(socket: Path) -> dict[str, Any]:
                 "@type": _HTTP_OPTIONS,
                 "explicit_http_config": {
                     # A control plane that hangs without closing its socket is noticed.
-                    "http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+                    "http2_protocol_options": {"connection_keepalive": {"interval": "5s", "timeout": "2s"}}
                 },
             }
         },

@@ -8,6 +8,8 @@ from meshpass.api.security import ClaimMatcher, JWTPolicyConfig
 from meshpass.ir import ClaimPattern, ClaimRule, PatternKind
 
 SCOPE = "scope"
+MAX_LENGTH = 256
+"""Characters of a claim's name and value; words of a scope become regular expressions, whose size is limited."""
 
 Problem = tuple[str, str]
 """A field's path and what is wrong there."""
@@ -35,15 +37,15 @@ def rule_problems(config: JWTPolicyConfig) -> Iterator[Problem]:
     scopes = config.required_scopes
     for index, scope in enumerate(scopes):
         path = f"spec.config.requiredScopes[{index}]"
-        if not scope or " " in scope:
-            yield path, "is no scope: scopes have at least one character and no space (RFC 6749 §3.3)"
+        if not 1 <= len(scope) <= MAX_LENGTH or " " in scope:
+            yield path, f"is no scope: scopes have 1 to {MAX_LENGTH} characters and no space (RFC 6749 §3.3)"
         elif scope in scopes[:index]:
             yield path, f"{scope} is there twice"
 
 
 def _claim_problems(matcher: ClaimMatcher, path: str) -> Iterator[Problem]:
-    if not matcher.key:
-        yield f"{path}.key", "is empty"
+    if not 1 <= len(matcher.key) <= MAX_LENGTH:
+        yield f"{path}.key", f"has not 1 to {MAX_LENGTH} characters"
     elif not all(_path(matcher)):
         yield f"{path}.key", "has an empty part between delimiters"
     if not matcher.values and not matcher.not_values:
@@ -70,8 +72,8 @@ def _translate_claim(matcher: ClaimMatcher) -> ClaimRule:
 
 
 def _pattern_problem(value: str) -> str | None:
-    if not value:
-        return "is empty"
+    if not 1 <= len(value) <= MAX_LENGTH:
+        return f"has not 1 to {MAX_LENGTH} characters"
     if "*" in value.removeprefix("*").removesuffix("*") or (value != "*" and value[0] == value[-1] == "*"):
         return "a * is possible alone, at the start or at the end"
     return None

@@ -16,6 +16,8 @@ DEFAULT_HEADERS = (TokenHeader("Authorization", "Bearer "),)
 DEFAULT_QUERY_PARAMETERS = ("access_token",)
 DEFAULT_CLOCK_SKEW_SECONDS = 60
 MAX_READABLE = 40
+MAX_NAME = 256
+"""Characters of a claim, header, parameter or delimiter; more would not fit into Envoy's configuration of a header."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1
 _HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f]*")
@@ -67,21 +69,21 @@ def provider_problems(provider: JWTProvider, path: str) -> Iterator[Problem]:
     for index, audience in enumerate(provider.audiences):
         if not audience:
             yield f"{path}.audiences[{index}]", "is empty"
-    if not _HEADER_VALUE.fullmatch(provider.custom_delimiter):
-        yield f"{path}.customDelimiter", "has a control character"
+    if not _HEADER_VALUE.fullmatch(provider.custom_delimiter) or len(provider.custom_delimiter) > MAX_NAME:
+        yield f"{path}.customDelimiter", f"has a control character, or over {MAX_NAME} characters"
 
 
 def _token_source_problems(provider: JWTProvider, path: str) -> Iterator[Problem]:
     source = provider.token_source or TokenSource()
     for index, header in enumerate(source.headers):
         place = f"{path}.tokenSource.headers[{index}]"
-        if not _HEADER_NAME.fullmatch(header.name):
+        if not _is_header_name(header.name):
             yield f"{place}.name", "is no name of a header"
-        if not _HEADER_VALUE.fullmatch(header.prefix):
-            yield f"{place}.prefix", "has a control character"
+        if not _HEADER_VALUE.fullmatch(header.prefix) or len(header.prefix) > MAX_NAME:
+            yield f"{place}.prefix", f"has a control character, or over {MAX_NAME} characters"
     for index, parameter in enumerate(source.query_params):
-        if not parameter:
-            yield f"{path}.tokenSource.queryParams[{index}]", "is empty"
+        if not 1 <= len(parameter) <= MAX_NAME:
+            yield f"{path}.tokenSource.queryParams[{index}]", f"has not 1 to {MAX_NAME} characters"
 
 
 def _header_problems(provider: JWTProvider, path: str) -> Iterator[Problem]:
@@ -89,8 +91,8 @@ def _header_problems(provider: JWTProvider, path: str) -> Iterator[Problem]:
     for index, entry in enumerate(provider.claims_to_headers):
         place = f"{path}.claimsToHeaders[{index}]"
         name = entry.header.lower()
-        if not entry.claim:
-            yield f"{place}.claim", "is empty"
+        if not 1 <= len(entry.claim) <= MAX_NAME:
+            yield f"{place}.claim", f"has not 1 to {MAX_NAME} characters"
         if not _is_writable(name):
             yield f"{place}.header", "is no name of a header that a claim may be in"
         elif seen.setdefault(name, entry.append) is not entry.append:
@@ -100,5 +102,9 @@ def _header_problems(provider: JWTProvider, path: str) -> Iterator[Problem]:
         yield f"{path}.outputPayloadToHeader", "is no name of a header that the payload may be in"
 
 
+def _is_header_name(name: str) -> bool:
+    return len(name) <= MAX_NAME and bool(_HEADER_NAME.fullmatch(name))
+
+
 def _is_writable(name: str) -> bool:
-    return bool(_HEADER_NAME.fullmatch(name)) and name not in _FRAMING_HEADERS and not name.startswith(_OWN_PREFIX)
+    return _is_header_name(name) and name not in _FRAMING_HEADERS and not name.startswith(_OWN_PREFIX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -16,12 +16,14 @@ from joserfc.jwk import JWKRegistry, RSAKey
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
 """BoringSSL, Envoy's library, refuses longer moduli."""
-MAX_RSA_EXPONENT_BITS = 33
+MAX_RSA_EXPONENT_BITS = 32
+MAX_TEXT = 256 * 1024
+"""Characters; the largest key sets of real issuers have a tenth of it."""
 
 MIN_SHARED_BYTES = 32
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_PEM_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,64})-----")
 _ALGORITHMS = {
     "RSA": re.compile(r"(?:RS|PS)(?:256|384|512)"),
     "P-256": re.compile(r"ES256"),
@@ -42,6 +44,8 @@ def read_key_set(text: str, *, shared_keys: bool = False) -> str:
 
     ``shared_keys`` accepts JWKs of type ``oct`` too, with which whoever verifies could sign as well.
     """
+    if len(text) > MAX_TEXT:
+        raise KeyTextError(f"is longer than {MAX_TEXT} characters")
     stripped = text.strip()
     keys = _read_json(stripped, shared_keys=shared_keys) if stripped.startswith("{") else _read_pem(stripped)
     if not keys:
@@ -52,10 +56,22 @@ def read_key_set(text: str, *, shared_keys: bool = False) -> str:
 def _read_pem(text: str) -> list[dict[str, Any]]:
     if not text:
         raise KeyTextError("is empty")
-    blocks = list(_PEM.finditer(text))
+    blocks = list(_pem_blocks(text))
     if not blocks:
         raise KeyTextError("is neither PEM nor JSON")
-    return [_read_block(block.group(1), block.group(0)) for block in blocks]
+    return [_read_block(label, block) for label, block in blocks]
+
+
+def _pem_blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Label and text of each block (RFC 7468 §2), in one pass over the text."""
+    position = 0
+    while (begin := _PEM_BEGIN.search(text, position)) is not None:
+        end_line = f"-----END {begin.group(1)}-----"
+        end = text.find(end_line, begin.end())
+        if end < 0:
+            raise KeyTextError(f"holds a PEM block {begin.group(1)} without an end")
+        position = end + len(end_line)
+        yield begin.group(1), text[begin.start() : position]
 
 
 def _read_block(label: str, block: str) -> dict[str, Any]:
@@ -71,6 +87,8 @@ def _read_block(label: str, block: str) -> dict[str, Any]:
     for kind in ("RSA", "EC", "OKP"):
         try:
             return _public_jwk(JWKRegistry.import_key(pem, kind).as_dict(private=False))
+        except KeyTextError:
+            raise
         except (JoseError, ValueError, TypeError):
             continue
     raise KeyTextError("holds a key of a type that signs no tokens")
@@ -142,6 +160,8 @@ def _check_rsa(key: RSAKey) -> None:
         raise KeyTextError(f"holds an RSA key of {bits} bits; at least {MIN_RSA_BITS} are needed")
     if bits > MAX_RSA_BITS or numbers.e.bit_length() > MAX_RSA_EXPONENT_BITS:
         raise KeyTextError("holds an RSA key that is larger than Envoy accepts")
+    if numbers.n % 2 == 0 or numbers.e % 2 == 0:
+        raise KeyTextError("holds an RSA key with an even number in it, which no RSA key has")
 
 
 def _labels(entry: Mapping[str, Any], public: Mapping[str, Any]) -> dict[str, str]:

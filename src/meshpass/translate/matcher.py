@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from meshpass.api.routetable import HeaderMatcher, HTTPRequestMatcher, QueryParameterMatcher, StringMatch
 from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
 from meshpass.translate.pattern import regex_problem
+
+MAX_NAME = 256
+
+_HEADER_NAME = re.compile(r":?[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.1, and the pseudo-headers of HTTP/2
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class MatcherProblem(NamedTuple):
@@ -58,8 +64,12 @@ def _translate_path(uri: StringMatch | None, path: str) -> PathMatch | MatcherPr
 
 
 def _condition_problem(condition: HeaderMatcher | QueryParameterMatcher, path: str) -> MatcherProblem | None:
-    if not condition.name:
-        return MatcherProblem(f"{path}.name", "is empty")
+    if not 1 <= len(condition.name) <= MAX_NAME:
+        return MatcherProblem(f"{path}.name", f"has not 1 to {MAX_NAME} characters")
+    if isinstance(condition, HeaderMatcher) and not _HEADER_NAME.fullmatch(condition.name):
+        return MatcherProblem(f"{path}.name", "is no name of a header")
+    if _CONTROL.search(condition.value):
+        return MatcherProblem(f"{path}.value", "has a control character")
     problem = regex_problem(condition.value) if condition.regex else None
     return MatcherProblem(f"{path}.value", problem) if problem else None
 

@@ -109,6 +109,7 @@ def _report_policies(
             generation=policy.metadata.generation,
             findings=(*resolution.rules[key].findings, *held.findings, *_place(key, resolution.workspaces)),
             counts={"numSelectedRoutes": held.routes, "numSelectedDestinationPorts": held.destination_ports},
+            content=tuple(provider.name for provider in resolution.rules[key].providers),
             nodes=frozenset(nodes.get(key, ())),
         )
     return reports

@@ -1,25 +1,32 @@
-"""Regular expressions of users, judged before a proxy sees them."""
+"""Regular expressions of users, judged by RE2 itself before a proxy sees them."""
 
 from __future__ import annotations
 
-import re
+import re2
 
 MAX_LENGTH = 1024
-
-_NOT_IN_RE2 = re.compile(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9]|(?<!\\)(?:[*+?]|\{\d+(?:,\d*)?\})\+")
-"""Look-around, back-references, atomic groups, conditionals and possessive repeats: what Python knows and RE2 does not."""
+MAX_PROGRAM_SIZE = 1000
+"""What the bootstrap tells Envoy to accept (``re2.max_program_size.error_level``)."""
 
 
 def regex_problem(expression: str) -> str | None:
-    """Why RE2 would refuse an expression; None where nothing is known against it. Envoy has the last word."""
+    """Why Envoy would refuse an expression; None if it would not."""
     if not expression:
         return "is an empty regular expression"
     if len(expression) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
-    if _NOT_IN_RE2.search(expression):
-        return "uses look-around, back-references or possessive repeats, which RE2 does not have"
+    options = re2.Options()
+    options.log_errors = False
     try:
-        re.compile(re.sub(r"\\[zC]|\\p\{\w+\}|\\pN|\[\[:\^?\w+:\]\]|\\Q.*?\\E", "x", expression))
-    except (re.error, RecursionError, OverflowError) as error:
-        return f"is no regular expression: {error}"
+        program_size: int = re2.compile(expression, options).programsize
+    except (re2.error, UnicodeError) as error:
+        return f"is no regular expression of RE2: {_words(error)}"
+    if program_size > MAX_PROGRAM_SIZE:
+        return f"is too complex: its program has {program_size} instructions, and {MAX_PROGRAM_SIZE} are allowed"
     return None
+
+
+def _words(error: Exception) -> str:
+    """What RE2 says, which is bytes."""
+    said = error.args[0] if error.args else ""
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

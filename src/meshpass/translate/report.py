@@ -17,6 +17,8 @@ class ObjectReport:
     findings: tuple[Finding, ...]
     counts: Mapping[str, object] = field(default_factory=dict)
     """Further fields of the status, by their wire names."""
+    content: tuple[str, ...] = ()
+    """Names, with hashes, of what was made from it: another content is another task for the proxies."""
     nodes: frozenset[str] = frozenset()
     """The proxies in which the object has an effect."""
 

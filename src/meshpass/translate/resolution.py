@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace
+from meshpass.api.common import DestinationSelector, RouteSelector
 from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
@@ -70,10 +71,18 @@ def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, 
     services = memo(index_services, objects.all(Service))
     endpoints = memo(index_endpoints, objects.all(EndpointSlice))
     context = memo(_key_context, objects.all(Secret), services, endpoints, workspaces, key_sets)
-    tables = memo(_translate_tables, objects.all(RouteTable), workspaces, services, memo)
+    tables = memo(_translate_tables, objects.all(RouteTable), workspaces, services, objects.problems, memo)
     policies = by_age(objects.all(JWTPolicy))
     decisions = tuple(
-        _decide(workspace, policies, workspaces, memo(_index_classes, tables, workspace), services, memo)
+        _decide(
+            workspace,
+            policies,
+            objects.problems,
+            workspaces,
+            memo(_index_classes, tables, workspace),
+            services,
+            memo,
+        )
         for workspace in sorted(set(workspaces.owners.values()))
     )
     return Resolution(
@@ -102,11 +111,15 @@ def _key_context(
 
 
 def _translate_tables(
-    tables: Mapping[ObjectKey, RouteTable], workspaces: WorkspaceIndex, services: Services, memo: Memo
+    tables: Mapping[ObjectKey, RouteTable],
+    workspaces: WorkspaceIndex,
+    services: Services,
+    problems: Mapping[ObjectKey, tuple[str, ...]],
+    memo: Memo,
 ) -> Mapping[ObjectKey, TableRoutes]:
     """Every table that counts, oldest first."""
     return {
-        key: memo(translate_table, key, table, workspace, services)
+        key: memo(translate_table, key, table, workspace, services, problems.get(key, ()))
         for key, table in by_age(tables)
         if (workspace := workspaces.owner(key)) is not None
     }
@@ -156,6 +169,7 @@ def _index_classes(tables: Mapping[ObjectKey, TableRoutes], workspace: str) -> C
 def _decide(  # noqa: PLR0917
     workspace: str,
     policies: list[tuple[ObjectKey, JWTPolicy]],
+    problems: Mapping[ObjectKey, tuple[str, ...]],
     workspaces: WorkspaceIndex,
     index: ClassIndex,
     services: Services,
@@ -164,14 +178,24 @@ def _decide(  # noqa: PLR0917
     own = [(key, policy) for key, policy in policies if workspaces.owner(key) == workspace]
     # By what the policies select with, not by the policies: an edit of anything else selects and decides nothing anew.
     routes = tuple(
-        (key, memo(select_classes, policy.spec.apply_to_routes, policy.spec.apply_to_destinations, index, services))
-        for key, policy in own
+        (key, memo(select_classes, *_selectors(policy, problems.get(key, ())), index, services)) for key, policy in own
     )
     local = memo(_services_of, services, workspace, workspaces)
     destinations = tuple(
         (key, memo(select_destinations, policy.spec.apply_to_destinations, workspace, local)) for key, policy in own
     )
     return memo(_make_decisions, workspace, index, memo(decide, routes), memo(decide, destinations))
+
+
+EVERY_ROUTE = (RouteSelector(),)
+
+
+def _selectors(
+    policy: JWTPolicy, problems: tuple[str, ...]
+) -> tuple[tuple[RouteSelector, ...], tuple[DestinationSelector, ...]]:
+    """What the policy selects with. Where that cannot be read it is every route, which the policy then denies."""
+    unreadable = any(problem.startswith(("spec.applyToRoutes", "spec:")) for problem in problems)
+    return EVERY_ROUTE if unreadable else policy.spec.apply_to_routes, policy.spec.apply_to_destinations
 
 
 def _make_decisions(

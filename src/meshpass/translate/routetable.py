@@ -40,8 +40,15 @@ class TableRoutes:
     findings: tuple[Finding, ...]
 
 
-def translate_table(key: ObjectKey, table: RouteTable, workspace: str, services: Services) -> TableRoutes:
-    """All routes of a table. A route that is wrong is answered 500; the others are not touched by it."""
+def translate_table(
+    key: ObjectKey, table: RouteTable, workspace: str, services: Services, problems: tuple[str, ...]
+) -> TableRoutes:
+    """All routes of a table. A route that is wrong is answered 500; the others are not touched by it.
+
+    A table with ``problems`` is wrong as a whole: what could not be read may have been the label that a policy selects
+    by, or a condition of a matcher.
+    """
+    unreadable = [("", "no route of a table that cannot be read whole is served")] if problems else []
     findings: list[Finding] = []
     routes: list[Route] = []
     classes: dict[str, RouteProperties] = {}
@@ -50,9 +57,9 @@ def translate_table(key: ObjectKey, table: RouteTable, workspace: str, services:
     broken = 0
     for index, (name, http) in enumerate(zip(_route_names(table.spec.http), table.spec.http, strict=True)):
         path = f"spec.http[{index}]"
-        action, destinations, problems = _translate_action(http, key, path, table, services)
+        action, destinations, action_problems = _translate_action(http, key, path, table, services)
         matches, match_problems = _translate_matchers(http, path)
-        problems = [*problems, *match_problems]
+        wrong = [*unreadable, *action_problems, *match_problems]
         properties = RouteProperties(
             workspace=workspace,
             cluster=key.cluster,
@@ -64,13 +71,13 @@ def translate_table(key: ObjectKey, table: RouteTable, workspace: str, services:
         classes[selection_class] = properties
         counts[selection_class] += 1
         used.update({found.backend: found for found in destinations})
-        broken += bool(problems)
-        findings.extend(_finding(key, Severity.WARNING, *problem) for problem in problems)
+        broken += bool(wrong)
+        findings.extend(_finding(key, Severity.WARNING, *problem) for problem in wrong)
         routes.extend(
             Route(
                 name=f"{name}.{key.name}.{key.namespace}.{key.cluster}",
                 match=match,
-                action=REPLACED if problems else action,
+                action=REPLACED if wrong else action,
                 selection_class=selection_class,
             )
             for match in matches
@@ -146,7 +153,7 @@ def _translate_action(
         answer = http.direct_response
         if not 200 <= answer.status <= 599:
             return REPLACED, [], [(f"{path}.directResponse.status", "is outside of 200 to 599")]
-        return DirectResponse(status=answer.status, body=answer.body.replace("{authority}", "{ authority}")), [], []
+        return DirectResponse(status=answer.status, body=answer.body), [], []
     actions = {"delegate": http.delegate, "redirect": http.redirect, "graphql": http.graphql}
     used = [name for name, value in actions.items() if value is not None]
     message = f"{used[0]} has no effect yet" if used else "has no action; set forwardTo"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from meshpass.api.core import EndpointSlice, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint
+from meshpass.translate.socketaddress import is_port, make_endpoint
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 CLUSTER_DOMAIN = "cluster.local"
@@ -36,9 +37,9 @@ class ServiceEntry:
 
     def hostnames(self, namespace: str) -> tuple[str, ...]:
         """The names by which workloads of ``namespace`` know this Service (decision 28)."""
-        qualified = f"{self.key.name}.{self.key.namespace}"
+        qualified = f"{self.key.name}.{self.key.namespace}".lower()
         names = (qualified, f"{qualified}.svc", f"{qualified}.svc.{CLUSTER_DOMAIN}")
-        return (self.key.name, *names) if namespace == self.key.namespace else names
+        return (self.key.name.lower(), *names) if namespace == self.key.namespace else names
 
 
 Services = Mapping[ObjectKey, ServiceEntry]
@@ -52,12 +53,19 @@ def index_services(services: Mapping[ObjectKey, Service]) -> Services:
         key: ServiceEntry(
             key=key,
             labels=service.metadata.labels,
-            ports=tuple(
-                ServicePort(name=port.name, number=port.port) for port in service.spec.ports if port.protocol == "TCP"
-            ),
+            ports=_index_ports(service),
         )
         for key, service in sorted(services.items())
     }
+
+
+def _index_ports(service: Service) -> tuple[ServicePort, ...]:
+    """The TCP ports, each number once."""
+    ports: dict[int, ServicePort] = {}
+    for port in service.spec.ports:
+        if port.protocol == "TCP" and is_port(port.port):
+            ports.setdefault(port.port, ServicePort(name=port.name, number=port.port))
+    return tuple(ports.values())
 
 
 def index_endpoints(slices: Mapping[ObjectKey, EndpointSlice]) -> EndpointIndex:
@@ -76,7 +84,8 @@ def index_endpoints(slices: Mapping[ObjectKey, EndpointSlice]) -> EndpointIndex:
         for port in endpoint_slice.ports:
             if port.port is not None:
                 place = (key.cluster, key.namespace, service, port.name)
-                found[place].update(Endpoint(address, port.port) for address in ready)
+                made = (make_endpoint(address, port.port) for address in ready)
+                found[place].update(endpoint for endpoint in made if endpoint is not None)
     return {place: tuple(sorted(endpoints)) for place, endpoints in found.items()}
 
 

@@ -11,6 +11,7 @@ from meshpass.api.core import Pod, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
 from meshpass.translate.selection_class import DestinationPort, destination_class
+from meshpass.translate.socketaddress import is_port, make_endpoint
 
 PROXY_ANNOTATION = "meshpass.dev/proxy"
 """``sidecar`` on every pod that has one."""
@@ -41,7 +42,8 @@ def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Se
     return tuple(
         _translate_pod(key, pod, by_namespace.get((key.cluster, key.namespace), []))
         for key, pod in sorted(pods.items())
-        if pod.metadata.annotations.get(PROXY_ANNOTATION) == "sidecar" and pod.status.pod_ip
+        if pod.metadata.annotations.get(PROXY_ANNOTATION) == "sidecar"
+        and make_endpoint(pod.status.pod_ip, OUTBOUND_PORT) is not None
     )
 
 
@@ -51,6 +53,8 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
     for service_key, service in services:
         if _selects(service, pod):
             for number, target in _ports(service, pod):
+                if not is_port(number) or not is_port(target) or target == OUTBOUND_PORT:
+                    continue
                 leading.setdefault(target, []).append((service_key, number))
     applications = _app_addresses(pod)
     classes = {port: destination_class(tuple(destinations)) for port, destinations in leading.items()}
@@ -113,6 +117,7 @@ def _app_addresses(pod: Pod) -> Mapping[int, Endpoint]:
     found = {}
     for port, address in addresses.items():
         host, _, number = address.rpartition(":")
-        if host and number.isdecimal():
-            found[port] = Endpoint(host, int(number))
+        endpoint = make_endpoint(host, int(number)) if number.isascii() and number.isdecimal() else None
+        if endpoint is not None:
+            found[port] = endpoint
     return found

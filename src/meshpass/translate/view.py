@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
@@ -33,7 +34,7 @@ NO_HOST = VirtualHost(
         Route(
             name="no-route-in-the-mesh",
             match=RouteMatch(),
-            action=DirectResponse(status=502, body="no route in the mesh for {authority}"),
+            action=DirectResponse(status=502, body="no route in the mesh for ", names_host=True),
             selection_class=UNSELECTED,
         ),
     ),
@@ -63,31 +64,45 @@ def translate_routes(
 ) -> RouteConfiguration:
     """All hosts that sidecars of a namespace know: the tables', the Services', and the answer to any other.
 
-    A table whose host is a name of a Service takes that Service's place on all its ports. Of several tables with one
-    host the older comes first.
+    A table whose host is a name of a Service, as workloads of the table's namespace know it, takes that Service's place
+    on all its ports. Of several tables with one host the older comes first.
     """
-    by_name = {name: service for service in reversed(services) for name in service.hostnames(namespace)}
     of_service: dict[ObjectKey, list[TableRoutes]] = {}
     of_host: dict[str, list[TableRoutes]] = {}
     for table in tables:
-        named = {by_name[host].key for host in table.hosts if host in by_name}
+        by_name = memo(_services_by_name, services, table.key.namespace)
+        named = {by_name[host] for host in table.hosts if host in by_name}
         for key in sorted(named):
             of_service.setdefault(key, []).append(table)
         for host in table.hosts:
             if host not in by_name:
                 of_host.setdefault(host, []).append(table)
     deny = gates.GatewayDefaultDenyAllHTTPRequests
-    hosts = [memo(_table_host, host, _host_domains(host), tuple(of_host[host]), deny) for host in sorted(of_host)]
+    hosts: list[VirtualHost] = []
     for service in services:
-        names = tuple(name for name in service.hostnames(namespace) if by_name[name] is service)
+        names = service.hostnames(namespace)
         bound = of_service.get(service.key)
         if bound is not None:
             domains = tuple(domain for port in service.ports for domain in _domains(names, port.number))
-            hosts.append(memo(_table_host, names[-1], tuple(dict.fromkeys(domains)), tuple(bound), deny))
+            hosts.append(memo(_table_host, names[-1], domains, tuple(bound), deny))
         else:
             hosts.extend(memo(_service_hosts, service, names))
-    reachable = (host for host in hosts if host.domains)
-    return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*reachable, NO_HOST))
+    hosts.extend(memo(_table_host, host, _host_domains(host), tuple(of_host[host]), deny) for host in sorted(of_host))
+    return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*_unique_domains(hosts), NO_HOST))
+
+
+def _services_by_name(services: tuple[ServiceEntry, ...], namespace: str) -> Mapping[str, ObjectKey]:
+    return {name: service.key for service in reversed(services) for name in service.hostnames(namespace)}
+
+
+def _unique_domains(hosts: Iterable[VirtualHost]) -> Iterable[VirtualHost]:
+    """The hosts, each domain with the first that has it: Envoy refuses all routes if a domain is there twice."""
+    taken: set[str] = set()
+    for host in hosts:
+        free = tuple(domain for domain in host.domains if domain not in taken)
+        taken.update(free)
+        if free:
+            yield host if free == host.domains else replace(host, domains=free)
 
 
 def _host_domains(host: str) -> tuple[str, ...]:

@@ -42,11 +42,18 @@ def index_workspaces(
     read: set[tuple[str, str]] = set()
     selected: dict[ObjectKey, tuple[int, int]] = {}
     findings: list[Finding] = []
-    cluster_labels = {key.name: cluster.metadata.labels for key, cluster in clusters.items()}
+    # Only the management cluster says what clusters there are: a workload cluster must not relabel itself into a workspace.
+    known = [(key, cluster) for key, cluster in by_age(clusters) if key.cluster == management_cluster]
+    cluster_labels = {key.name: cluster.metadata.labels for key, cluster in reversed(known)}
+    names: set[str] = set()
     for key, workspace in by_age(workspaces):
         if key.cluster != management_cluster:
             findings.append(_warn(key, f"workspaces are read from the management cluster {management_cluster} only"))
             continue
+        if key.name in names:
+            findings.append(_warn(key, "an older workspace has this name, in another namespace"))
+            continue
+        names.add(key.name)
         claimed = dict(_select(workspace, namespaces, cluster_labels, management_cluster))
         if not claimed:
             findings.append(_warn(key, "selects no namespace"))

@@ -13,11 +13,11 @@ from meshpass.cli.main import build_app
 from meshpass.cli.output import render_table
 from meshpass.errors import MeshpassError
 
-COMMANDS = ["up", "down", "status", "wait", "env", "exec", "demo", "apply", "get", "delete"]
+COMMANDS = ["up", "down", "status", "wait", "env", "exec", "demo", "apply", "get", "delete", "logs"]
 TOKEN_COMMANDS = ["create", "decode", "key create", "key public"]
 
 
-@pytest.mark.parametrize("command", COMMANDS + [f"token {command}" for command in TOKEN_COMMANDS])
+@pytest.mark.parametrize("command", [*COMMANDS, "jwks", "jwks refresh"] + [f"token {command}" for command in TOKEN_COMMANDS])
 def test_every_help_has_examples(command):
     """One per line, as they are typed."""
     found = CliRunner().invoke(build_app(), [*command.split(), "--help"])
@@ -33,6 +33,7 @@ def test_the_list_of_commands_is_complete():
 
     assert [line.split()[0] for line in found.partition("Commands:\n")[2].splitlines() if line[2:3].strip()] == [
         *COMMANDS,
+        "jwks",
         "token",
     ]
 

@@ -26,12 +26,15 @@ SELECTING = jwt_policy(applyToRoutes=[{"route": {"labels": {"route": "httpbin"}}
 def verdict(*manifests: dict[str, Any], host: str = "www.example.com") -> Verdict:
     snapshot = build_snapshots(translate_objects(object_set(BASE, *manifests)))[CLIENT]
     reading = Reading(snapshot)
-    (route,) = (
+    routes = [
         route
         for one in reading.route_configurations["outbound"].virtual_hosts
         if host in one.domains
         for route in one.routes
-    )
+    ]
+    if not routes:
+        return "404"
+    (route,) = routes
     if route.direct_response.status == 500:
         return "500"
     return reading.verdict(route)
@@ -61,7 +64,6 @@ def test_a_selector_with_garbage_protects_more_not_less(applies: Any) -> None:
     assert verdict(TABLE, jwt_policy(applyToRoutes=applies, config={"providers": {}})) != OPEN
 
 
-@pytest.mark.xfail(strict=True, reason="with its routes unreadable and destinations given, a policy selects no route")
 @pytest.mark.parametrize("applies", ["all", ["x"], {"route": {}}])
 def test_also_when_it_has_destinations(applies: Any) -> None:
     """Destinations are no reason to take unreadable selectors of routes for none."""
@@ -71,7 +73,6 @@ def test_also_when_it_has_destinations(applies: Any) -> None:
     assert verdict(TABLE, policy) != OPEN
 
 
-@pytest.mark.xfail(strict=True, reason="a table with problems is used as if what was dropped had never been there")
 @pytest.mark.parametrize(
     "route",
     [
@@ -93,7 +94,6 @@ def read_hostile_pem() -> None:
         return
 
 
-@pytest.mark.xfail(strict=True, reason="reading is quadratic: this takes about a minute, and a megabyte ten")
 def test_no_key_text_holds_up_the_control_plane() -> None:
     """360 kB that begin many blocks and end none are refused within seconds."""
     process = multiprocessing.get_context("spawn").Process(target=read_hostile_pem)

@@ -107,7 +107,6 @@ def test_addresses_of_the_application(text: str, expected: Endpoint) -> None:
     assert sidecar.application[0].endpoints == (expected,)
 
 
-@pytest.mark.xfail(strict=True, reason="the control plane stops: protobuf refuses a port outside of uint32")
 @pytest.mark.parametrize(
     "manifests",
     [

@@ -89,7 +89,6 @@ def test_clusters_by_label() -> None:
     assert owned(found) == {"c1/apple", "mgmt/apple"}
 
 
-@pytest.mark.xfail(strict=True, reason="KubernetesClusters of workload clusters are taken for the management cluster's")
 def test_a_workload_cluster_does_not_label_clusters() -> None:
     """Whoever may write to a workload cluster cannot move clusters between workspaces."""
     forged = manifest("KubernetesCluster", "c1", "c1", {"zone": "eu"})
@@ -98,7 +97,6 @@ def test_a_workload_cluster_does_not_label_clusters() -> None:
     assert owned(found) == {"mgmt/apple"}
 
 
-@pytest.mark.xfail(strict=True, reason="of two KubernetesClusters of one name the one that was read last counts")
 def test_the_order_of_clusters_means_nothing() -> None:
     """Two KubernetesClusters of one name in two namespaces: the same one counts, whichever came first."""
     pair = [
@@ -123,7 +121,6 @@ def test_the_older_workspace_keeps_a_namespace() -> None:
     assert "apple of cluster c1 belongs to the older workspace z-old" in finding.message
 
 
-@pytest.mark.xfail(strict=True, reason="workspaces are known by name alone: two of one name are one")
 def test_workspaces_of_one_name_in_two_namespaces_are_two() -> None:
     """A second Workspace of a name takes no part of the first one's routes over."""
     first = workspace({"name": "c1", "namespaces": [{"name": "apple"}]}, namespace="gloo-mesh")

@@ -1,0 +1,23 @@
+"""Addresses and ports that come from outside, before a proxy is told of them."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from meshpass.ir import Endpoint
+
+MAX_PORT = 65535
+
+
+def is_port(number: int) -> bool:
+    """True for a number that a TCP port can have."""
+    return 1 <= number <= MAX_PORT
+
+
+def make_endpoint(address: str, port: int) -> Endpoint | None:
+    """The endpoint; None if the address is no IP address or the port is none, which Envoy would refuse."""
+    try:
+        host = str(ipaddress.ip_address(address.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return None
+    return Endpoint(host, port) if is_port(port) else None
