@@ -14,6 +14,8 @@ golden: setup ## rewrite the golden files from what the code says now
 	$(BIN)/pytest -q tests/golden --update-golden
 e2e: setup ## the tests with the real Envoy only
 	$(BIN)/pytest tests/e2e
+fuzz: setup ## the property tests, for longer and with a new seed
+	HYPOTHESIS_PROFILE=fuzz MESHPASS_FUZZ=1 $(BIN)/pytest tests/property tests/e2e --timeout 3600 -k "property or oracle or translate or transition or xds or api"
 bench: setup ## print the benchmark table
 	$(BIN)/python -m bench
 demo: setup ## run the guide against a real Envoy
@@ -21,4 +23,4 @@ demo: setup ## run the guide against a real Envoy
 lock: setup ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra dev pyproject.toml -o requirements.lock
 
-.PHONY: help setup check test golden e2e bench demo lock
+.PHONY: help setup check test golden e2e fuzz bench demo lock
