@@ -31,6 +31,7 @@ RUN = (
     "claims-and-scopes",
     "nested-claims",
     "optional-tokens",
+    "remote-jwks-by-hand",
     "claim-based-routing",
     "cors",
 )
@@ -45,6 +46,7 @@ _FILE = re.compile(r"# ([\w-]+\.yaml)\n")
 _HERE_DOCUMENT = re.compile(r"<<'?(\w+)'?")
 
 SHELL = r"""
+trap 'kill $(jobs -p) 2> /dev/null' EXIT
 client_address=%(client)s
 meshpass() {
   # `exec` and `wait` do here what they do there, without half a second of start each time; the mesh is up already.
