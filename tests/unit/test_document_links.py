@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,26 @@ def test_modules_and_tests_that_are_named_exist(document: Path) -> None:
     ]
 
     assert missing == []
+
+
+def test_the_architecture_names_every_package() -> None:
+    """The table of packages is whole."""
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    parts = [path for path in (ROOT / "src" / "meshpass").iterdir() if path.name[0] not in "_."]
+
+    assert [path.name for path in parts if f"`{path.name}{'/' if path.is_dir() else ''}`" not in text] == []
+
+
+def test_the_architecture_tells_the_import_order() -> None:
+    """As the contract has it that `make check` enforces."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    order = " → ".join(f"({layer})" if "|" in layer else layer for layer in layers)
+
+    assert order in " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+
+
+@pytest.mark.parametrize(("name", "lines"), [("ARCHITECTURE.md", 150), ("CONTRIBUTING.md", 60)])
+def test_what_everybody_has_to_read_is_short(name: str, lines: int) -> None:
+    """What is longer is not read."""
+    assert len((ROOT / name).read_text().splitlines()) <= lines
