@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from meshpass.apiserver.cause import Cause, forbidden, invalid, not_supported, required, type_invalid
-from meshpass.apiserver.schemavalidation import STRICT, compile_pattern, json_type, validate_schema
+from meshpass.apiserver.pattern import compile_pattern
+from meshpass.apiserver.schemavalidation import STRICT, json_type, validate_schema
 
 _TYPES: Final = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED: Final = (

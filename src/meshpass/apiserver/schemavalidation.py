@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from meshpass.apiserver.cause import (
@@ -24,6 +23,7 @@ from meshpass.apiserver.cause import (
     too_many,
     type_invalid,
 )
+from meshpass.apiserver.pattern import compile_pattern
 from meshpass.apiserver.stringformat import matches_format
 
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
@@ -76,26 +76,6 @@ def json_type(value: Any) -> str:
             return "object"
         case _:
             return type(value).__name__
-
-
-@cache
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    r"""A Go regular expression (RE2) as Python's; raises ``re.error`` where it is not one.
-
-    ``$`` and ``\z`` are the very end of the text in RE2, where Python's ``$`` would let a newline follow.
-    """
-    python: list[str] = []
-    in_class = False
-    for part in re.findall(r"\\.|.", pattern, re.DOTALL):
-        if part == "[":
-            in_class = True
-        elif part == "]":
-            in_class = False
-        python.append(r"\Z" if part == r"\z" or (part == "$" and not in_class) else part)
-    try:
-        return re.compile("".join(python))
-    except (OverflowError, RecursionError) as error:
-        raise re.error(str(error)) from error
 
 
 def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules, causes: list[Cause]) -> int:
@@ -222,7 +202,7 @@ def _string_causes(schema: Mapping[str, Any], value: str, path: str) -> Iterator
         yield invalid(path, value, f"{path} in body should be at least {shortest} chars long")
     elif pattern:
         try:
-            matched = compile_pattern(pattern).search(value) is not None
+            matched = compile_pattern(pattern).matches(value)
         except re.error as error:
             matched = False
             pattern = f"{pattern}, but pattern is invalid: {error}"
