@@ -1,7 +1,8 @@
 """Memo: results of pure functions, remembered by the identity of their inputs. All the incrementality there is.
 
 Inputs are frozen values, so an input that is the *same object* as last time leads to the same result; comparing
-identities costs nothing however large the values are. Text and numbers are compared by value, tuples by their elements.
+identities costs nothing however large the values are. Text, numbers and NamedTuples of them are compared by value,
+tuples by their elements.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Memo:
 
     def __call__(self, function: Callable[[Unpack[Inputs]], Result], *inputs: *Inputs) -> Result:
         """Return ``function(*inputs)``, computed only if these inputs are new. The same inputs give the same object."""
-        key = (function, _identity(inputs))
+        key = (function, *[_identity(value) for value in inputs])
         if self._computing:
             self._computing[-1].append(key)
         entry = self._entries.get(key)
@@ -68,8 +69,13 @@ class Memo:
 
 
 def _identity(value: object) -> object:
-    if value is None or isinstance(value, str | int | float):
+    kind = type(value)
+    if kind in _BY_VALUE:
         return value
-    if isinstance(value, tuple):
-        return tuple(map(_identity, value))
-    return (None, id(value))
+    if kind is tuple:
+        return tuple([_identity(item) for item in value])  # type: ignore[attr-defined]
+    # A NamedTuple is text and numbers, such as an object's key; anything else is kept by the entry, so its id stays its own.
+    return value if isinstance(value, tuple) else (None, id(value))
+
+
+_BY_VALUE = frozenset({str, int, float, bool, type(None)})

@@ -172,7 +172,7 @@ class Reconciler:
         kept: dict[ObjectKey, ObjectReport] = {}
         for key, new in report.objects.items():
             old = before.get(key)
-            if old == new:
+            if old is not None and (old is new or old == new):
                 kept[key] = old
             else:
                 kept[key] = new

@@ -54,7 +54,10 @@ def translate_policy(
         findings.extend(_invalid(key, Reason.INVALID, *problem) for problem in provider_problems(provider, path))
         findings.extend(_spoofable(key, provider, path))
         payload = PayloadRules(
-            claim_headers=claim_headers(provider), rules=rules, clear_route_cache=_clears(config, provider)
+            claim_headers=claim_headers(provider),
+            payload_header=provider.output_payload_to_header.lower(),
+            rules=rules,
+            clear_route_cache=_clears(config, provider),
         )
         translated = translate_provider(name, provider, jwks, payload)
         providers[translated.name] = translated

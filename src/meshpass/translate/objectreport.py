@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
@@ -16,6 +16,7 @@ from meshpass.api.struct import ApiStruct
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
+from meshpass.translate.binding import Binding
 from meshpass.translate.effect import find_without_effect
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.precedence import conflict_findings
@@ -24,6 +25,8 @@ from meshpass.translate.resolution import Decisions, Resolution
 from meshpass.translate.routetable import TableRoutes
 from meshpass.translate.selection_class import DestinationPort
 from meshpass.translate.settings import FeatureGates
+from meshpass.translate.sidecar import Sidecar
+from meshpass.translate.tableset import TableSet
 from meshpass.translate.workspace import WorkspaceIndex
 
 OTHER_KINDS: tuple[type[ApiObject], ...] = (
@@ -37,50 +40,68 @@ OTHER_KINDS: tuple[type[ApiObject], ...] = (
 )
 """Kinds that are accepted, and whose fields have no effect yet."""
 
+Problems = Mapping[ObjectKey, tuple[str, ...]]
+
 JWT_POLICY_KIND = "security.policy.gloo.solo.io/v2, Kind=JWTPolicy"
 
 
 def report_objects(
-    objects: ObjectSet,
-    resolution: Resolution,
-    bound: Mapping[str, tuple[TableRoutes, ...]],
-    gates: FeatureGates,
-    memo: Memo,
+    objects: ObjectSet, resolution: Resolution, bound: Mapping[str, TableSet], gates: FeatureGates, memo: Memo
 ) -> Report:
     """What there is to say about every object of ours; ``bound`` is node → the tables that it uses."""
-    nodes = _find_nodes(resolution, bound)
+    users = memo(_find_users, tuple(bound.items()))
+    nodes = memo(_find_nodes, users, resolution.route_winners, resolution.destination_winners, resolution.sidecars)
+    tables = memo(
+        _report_tables,
+        objects.all(RouteTable),
+        objects.problems,
+        resolution.workspaces,
+        resolution.tables,
+        resolution.bindings,
+        resolution.route_winners,
+        nodes,
+        memo,
+    )
     reports = {
-        **_report_tables(objects, resolution, nodes, memo),
-        **_report_policies(objects, resolution, nodes, gates),
+        **tables,
+        **_report_policies(objects, resolution, nodes, gates, memo),
         **_report_workspaces(objects, resolution.workspaces),
         **_report_others(objects, memo),
     }
     return Report(objects=reports)
 
 
-def _find_nodes(resolution: Resolution, bound: Mapping[str, tuple[TableRoutes, ...]]) -> Mapping[ObjectKey, set[str]]:
+Users = Mapping[TableSet, frozenset[str]]
+"""Tables → the nodes that use them."""
+
+
+def _find_users(bound: tuple[tuple[str, TableSet], ...]) -> Users:
+    users: dict[TableSet, set[str]] = defaultdict(set)
+    for node, tables in bound:
+        users[tables].add(node)
+    return {tables: frozenset(nodes) for tables, nodes in users.items()}
+
+
+def _find_nodes(
+    users: Users,
+    route_winners: Mapping[str, ObjectKey],
+    destination_winners: Mapping[DestinationPort, ObjectKey],
+    sidecars: tuple[Sidecar, ...],
+) -> Mapping[ObjectKey, frozenset[str]]:
     """The proxies in which each table and each policy has an effect."""
     nodes: dict[ObjectKey, set[str]] = defaultdict(set)
-    for tables, users in _users(bound):
-        for table in tables:
-            nodes[table.key] |= users
-        classes = {name for table in tables for name in table.classes}
-        for policy in {resolution.route_winners[name] for name in classes if name in resolution.route_winners}:
-            nodes[policy] |= users
-    for sidecar in resolution.sidecars:
+    for used, names in users.items():
+        for table in used.tables:
+            nodes[table.key] |= names
+        classes = {name for table in used.tables for name in table.classes}
+        for policy in {route_winners[name] for name in classes if name in route_winners}:
+            nodes[policy] |= names
+    for sidecar in sidecars:
         for targets in sidecar.inbound.values():
             for target in targets:
-                if target in resolution.destination_winners:
-                    nodes[resolution.destination_winners[target]].add(sidecar.node)
-    return nodes
-
-
-def _users(bound: Mapping[str, tuple[TableRoutes, ...]]) -> Iterable[tuple[tuple[TableRoutes, ...], set[str]]]:
-    """Each distinct list of tables, with the nodes that use it: most nodes use the same."""
-    by_keys: dict[tuple[ObjectKey, ...], tuple[tuple[TableRoutes, ...], set[str]]] = {}
-    for node, tables in bound.items():
-        by_keys.setdefault(tuple(table.key for table in tables), (tables, set()))[1].add(node)
-    return by_keys.values()
+                if target in destination_winners:
+                    nodes[destination_winners[target]].add(sidecar.node)
+    return {key: frozenset(names) for key, names in nodes.items()}
 
 
 def _place(key: ObjectKey, workspaces: WorkspaceIndex) -> tuple[Finding, ...]:
@@ -90,27 +111,31 @@ def _place(key: ObjectKey, workspaces: WorkspaceIndex) -> tuple[Finding, ...]:
     return (Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_WORKSPACE, message=message),)
 
 
-def _problems(key: ObjectKey, objects: ObjectSet) -> tuple[Finding, ...]:
+def _problems(key: ObjectKey, problems: Problems) -> tuple[Finding, ...]:
     return tuple(
         Finding(key=key, severity=Severity.INVALID, reason=Reason.INVALID, message=problem)
-        for problem in objects.problems.get(key, ())
+        for problem in problems.get(key, ())
     )
 
 
 def _report_policies(
-    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]], gates: FeatureGates
+    objects: ObjectSet,
+    resolution: Resolution,
+    nodes: Mapping[ObjectKey, frozenset[str]],
+    gates: FeatureGates,
+    memo: Memo,
 ) -> dict[ObjectKey, ObjectReport]:
     decided = {one.workspace: one for one in resolution.decisions}
     reports = {}
     for key, policy in objects.all(JWTPolicy).items():
         owner = resolution.workspaces.owner(key)
-        held = _judge(key, decided[owner], gates) if owner is not None else _Held(findings=())
+        held = memo(_judge, key, decided[owner], gates) if owner is not None else _Held(findings=())
         reports[key] = ObjectReport(
             generation=policy.metadata.generation,
             findings=(*resolution.rules[key].findings, *held.findings, *_place(key, resolution.workspaces)),
             counts={"numSelectedRoutes": held.routes, "numSelectedDestinationPorts": held.destination_ports},
             content=tuple(provider.name for provider in resolution.rules[key].providers),
-            nodes=frozenset(nodes.get(key, ())),
+            nodes=nodes.get(key, frozenset()),
         )
     return reports
 
@@ -153,16 +178,23 @@ def _destination(target: DestinationPort) -> list[str]:
     return [f"{key.namespace}/{key.name}:{port}"]
 
 
-def _report_tables(
-    objects: ObjectSet, resolution: Resolution, nodes: Mapping[ObjectKey, set[str]], memo: Memo
-) -> dict[ObjectKey, ObjectReport]:
+def _report_tables(  # noqa: PLR0917
+    objects: Mapping[ObjectKey, RouteTable],
+    problems: Problems,
+    workspaces: WorkspaceIndex,
+    tables: Mapping[ObjectKey, TableRoutes],
+    bindings: Mapping[ObjectKey, Binding],
+    winners: Mapping[str, ObjectKey],
+    nodes: Mapping[ObjectKey, frozenset[str]],
+    memo: Memo,
+) -> Mapping[ObjectKey, ObjectReport]:
     reports = {}
-    for key, table in objects.all(RouteTable).items():
-        routes = resolution.tables.get(key)
+    for key, table in objects.items():
+        routes = tables.get(key)
         findings = [
-            *_problems(key, objects),
-            *_place(key, resolution.workspaces),
-            *resolution.bindings[key].findings,
+            *_problems(key, problems),
+            *_place(key, workspaces),
+            *bindings[key].findings,
             *(routes.findings if routes else ()),
             *memo(find_without_effect, key, table.spec),
         ]
@@ -172,8 +204,8 @@ def _report_tables(
         reports[key] = ObjectReport(
             generation=table.metadata.generation,
             findings=tuple(findings),
-            counts=_count_table(routes, resolution.route_winners),
-            nodes=frozenset(nodes.get(key, ())),
+            counts=_count_table(routes, winners),
+            nodes=nodes.get(key, frozenset()),
         )
     return reports
 
@@ -197,7 +229,7 @@ def _report_workspaces(objects: ObjectSet, workspaces: WorkspaceIndex) -> dict[O
         reports[key] = ObjectReport(
             generation=workspace.metadata.generation,
             findings=(
-                *_problems(key, objects),
+                *_problems(key, objects.problems),
                 *(finding for finding in workspaces.findings if finding.key == key),
                 *find_without_effect(key, workspace.spec),
             ),
@@ -213,6 +245,6 @@ def _report_others(objects: ObjectSet, memo: Memo) -> dict[ObjectKey, ObjectRepo
             spec: ApiStruct = getattr(item, "spec")  # noqa: B009 - each of these kinds has one, their base has not
             reports[key] = ObjectReport(
                 generation=item.metadata.generation,
-                findings=(*_problems(key, objects), *memo(find_without_effect, key, spec)),
+                findings=(*_problems(key, objects.problems), *memo(find_without_effect, key, spec)),
             )
     return reports

@@ -20,6 +20,7 @@ from meshpass.translate.routetable import TableRoutes
 from meshpass.translate.selection_class import DestinationPort
 from meshpass.translate.settings import FeatureGates, TranslateSettings
 from meshpass.translate.sidecar import Sidecar
+from meshpass.translate.tableset import TableSet, make_table_set
 from meshpass.translate.view import (
     matched_names,
     selection_classes,
@@ -52,7 +53,7 @@ def translate(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings
     """
     resolution = resolve(objects, key_sets, settings, memo)
     bound = {
-        sidecar.node: memo(_bound_tables, sidecar, resolution.tables, resolution.bindings, resolution.workspaces)
+        sidecar.node: memo(_bound_tables, sidecar, resolution.tables, resolution.bindings, resolution.workspaces, memo)
         for sidecar in resolution.sidecars
     }
     proxies = {
@@ -76,14 +77,16 @@ def _bound_tables(
     tables: Mapping[ObjectKey, TableRoutes],
     bindings: Mapping[ObjectKey, Binding],
     workspaces: WorkspaceIndex,
-) -> tuple[TableRoutes, ...]:
+    memo: Memo,
+) -> TableSet:
     """The tables of the sidecar's workspace that are bound to it, oldest first."""
     home = workspaces.owners.get((sidecar.key.cluster, sidecar.key.namespace))
-    return tuple(table for key, table in tables.items() if table.workspace == home and bindings[key].selects(sidecar))
+    used = [table for key, table in tables.items() if table.workspace == home and bindings[key].selects(sidecar)]
+    return memo(make_table_set, tuple(used))
 
 
 def _translate_proxy(
-    sidecar: Sidecar, tables: tuple[TableRoutes, ...], resolution: Resolution, gates: FeatureGates, memo: Memo
+    sidecar: Sidecar, tables: TableSet, resolution: Resolution, gates: FeatureGates, memo: Memo
 ) -> Proxy:
     local = memo(services_of, resolution.services, sidecar.key.cluster)
     outbound = memo(_outbound_policies, tables, resolution.route_winners, gates)
@@ -107,9 +110,7 @@ class _SidePolicies:
     denied: frozenset[str]
 
 
-def _outbound_policies(
-    tables: tuple[TableRoutes, ...], winners: Mapping[str, ObjectKey], gates: FeatureGates
-) -> _SidePolicies:
+def _outbound_policies(tables: TableSet, winners: Mapping[str, ObjectKey], gates: FeatureGates) -> _SidePolicies:
     properties = selection_classes(tables)
     classes = {name: (winners[name],) if name in winners else () for name in properties}
     denied = frozenset(

@@ -24,6 +24,7 @@ from meshpass.translate.selection_class import UNSELECTED, RouteProperties
 from meshpass.translate.service import EndpointIndex, ServiceEntry, Services, translate_backend
 from meshpass.translate.settings import FeatureGates
 from meshpass.translate.sidecar import ROUTE_CONFIGURATION
+from meshpass.translate.tableset import TableSet
 
 HTTP_PORT = 80
 
@@ -58,7 +59,7 @@ def services_of(services: Services, cluster: str) -> tuple[ServiceEntry, ...]:
 def translate_routes(
     namespace: str,
     services: tuple[ServiceEntry, ...],
-    tables: tuple[TableRoutes, ...],
+    tables: TableSet,
     gates: FeatureGates,
     memo: Memo,
 ) -> RouteConfiguration:
@@ -69,7 +70,7 @@ def translate_routes(
     """
     of_service: dict[ObjectKey, list[TableRoutes]] = {}
     of_host: dict[str, list[TableRoutes]] = {}
-    for table in tables:
+    for table in tables.tables:
         by_name = memo(_services_by_name, services, table.key.namespace)
         named = {by_name[host] for host in table.hosts if host in by_name}
         for key in sorted(named):
@@ -139,12 +140,12 @@ def _service_hosts(service: ServiceEntry, names: tuple[str, ...]) -> tuple[Virtu
 
 
 def translate_backends(
-    services: tuple[ServiceEntry, ...], tables: tuple[TableRoutes, ...], endpoints: EndpointIndex, memo: Memo
+    services: tuple[ServiceEntry, ...], tables: TableSet, endpoints: EndpointIndex, memo: Memo
 ) -> tuple[Backend, ...]:
     """Every backend that the routes of a view may send to, sorted by name."""
     wanted: dict[str, Backend] = {}
     places = [(service, port) for service in services for port in service.ports]
-    places.extend((found.service, found.port) for table in tables for found in table.destinations)
+    places.extend((found.service, found.port) for table in tables.tables for found in table.destinations)
     for service, port in places:
         key = service.key
         found = endpoints.get((key.cluster, key.namespace, key.name, port.name), ())
@@ -152,14 +153,14 @@ def translate_backends(
     return tuple(wanted[name] for name in sorted(wanted))
 
 
-def selection_classes(tables: Iterable[TableRoutes]) -> Mapping[str, RouteProperties | None]:
+def selection_classes(tables: TableSet) -> Mapping[str, RouteProperties | None]:
     """The classes that the routes of a view carry, in a fixed order, with their properties."""
-    known = {name: properties for table in tables for name, properties in table.classes.items()}
+    known = {name: properties for table in tables.tables for name, properties in table.classes.items()}
     return {UNSELECTED: None, **{name: known[name] for name in sorted(known)}}
 
 
-def matched_names(tables: Iterable[TableRoutes]) -> MatchedNames:
+def matched_names(tables: TableSet) -> MatchedNames:
     """The headers and query parameters that routes of a view match on."""
-    matches = [route.match for table in tables for route in table.routes]
+    matches = [route.match for table in tables.tables for route in table.routes]
     headers = frozenset(header.name for match in matches for header in match.headers)
     return headers, frozenset(parameter.name for match in matches for parameter in match.query_parameters)
