@@ -423,3 +423,25 @@ async def test_several_policies_each_on_its_route(mesh: EnvoyMesh) -> None:
             assert outcome(await mesh.request(f"{host}.example.com", headers=bearer(good))) == ""
             answer = await mesh.request(f"{host}.example.com", headers=bearer(wrong))
             assert outcome(answer) == f"401 {UNKNOWN_ISSUER}"
+
+
+@pytest.mark.parametrize("phases", [("preAuthz", "postAuthz"), ("postAuthz", "preAuthz"), ("preAuthz", "preAuthz")])
+async def test_a_header_of_two_policies_in_two_phases(mesh: EnvoyMesh, phases: tuple[str, str]) -> None:
+    """One writes the payload to it and the other a claim: neither takes the other's away, and no client writes it."""
+    configs = {"payload": {"outputPayloadToHeader": "x-same"}, "claim": {"claimsToHeaders": [write("org", "x-same")]}}
+    for first, second in (("payload", "claim"), ("payload", "payload"), ("claim", "claim")):
+        objects = []
+        for name, kind, phase in (("one", first, phases[0]), ("two", second, phases[1])):
+            objects += [
+                table(forward(route=name), host=f"{name}.example.com", name=name),
+                policy(name, labels={"route": name}, phase={phase: {}}, providers={"dev": provider(**configs[kind])}),
+            ]
+        expected = {"payload": GOOD.split(".")[1], "claim": "internal"}
+        async with mesh.having(*objects, route_table("open", hosts=["open.example.com"], http=[forward()])):
+            for host, kind in (("one", first), ("two", second)):
+                answer = await mesh.request(f"{host}.example.com", headers=bearer(GOOD, x_same="evil"))
+                assert answer.seen("x-same") == [expected[kind]]
+                assert not [name for name in answer.json["headers"] if name.startswith("X-Meshpass")]
+            spoof = {"x-same": "evil", "x-meshpass-payload-x-same": "evil"}
+            answer = await mesh.request("open.example.com", headers=spoof)
+            assert answer.seen("x-same") == []

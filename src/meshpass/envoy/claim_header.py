@@ -9,7 +9,7 @@ from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutat
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation, Mutations
 
-from meshpass.envoy.filters import JWT_METADATA, Side, Stage, build_extension_config, filter_name
+from meshpass.envoy.filters import JWT_METADATA, PAYLOAD_HEADER, Side, Stage, build_extension_config, filter_name
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import ClaimHeader, PayloadRules, Phase, PolicySet
 
@@ -43,6 +43,9 @@ def build_claim_header_filter(side: Side, phase: Phase, policies: PolicySet) -> 
                 kept = _when(key, _request_header(SAVED + entry.header))
                 mutations.append(_write(entry.header, kept, _OVERWRITE))
             mutations.extend(_write_claim(key, entry))
+    for header in sorted({payload.payload_header for payload in payloads.values()} - {""}):
+        mutations.append(_write(header, f"%REQ({PAYLOAD_HEADER}{header})%", _OVERWRITE))
+        mutations.append(Mutation(remove=PAYLOAD_HEADER + header))
     if phase is Phase.POST_AUTHZ:
         mutations.extend(Mutation(remove=SAVED + header) for header in mixed)
     message = HeaderMutation(mutations=Mutations(request_mutations=mutations))
@@ -55,7 +58,8 @@ def _all_payloads(policies: PolicySet) -> Iterable[PayloadRules]:
 
 def _headers(policies: PolicySet, *, append: bool) -> set[str]:
     entries = (entry for payload in _all_payloads(policies) for entry in payload.claim_headers)
-    return {entry.header for entry in entries if entry.append is append}
+    headers = {entry.header for entry in entries if entry.append is append}
+    return headers if append else headers | ({payload.payload_header for payload in _all_payloads(policies)} - {""})
 
 
 def _mixed(policies: PolicySet) -> list[str]:

@@ -56,6 +56,9 @@ JWT_METADATA = "envoy.filters.http.jwt_authn"
 """Where verified payloads are put; Envoy uses this namespace however the filter is named."""
 PROVIDER_KEY = "provider:"
 """In that namespace, before the name of the provider that accepted a token: the token's header."""
+PAYLOAD_HEADER = "x-meshpass-payload-"
+"""Before the name of a header: the payload on its way from the JWT filter, which takes its own headers from every request
+that passes it, to the filter that writes it."""
 FAILED_KEY = "failed:"
 """In that namespace, before the name of a provider that refused a token: why it did."""
 

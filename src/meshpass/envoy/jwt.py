@@ -17,7 +17,15 @@ from envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtRequirement
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 
-from meshpass.envoy.filters import FAILED_KEY, PROVIDER_KEY, Side, Stage, build_extension_config, filter_name
+from meshpass.envoy.filters import (
+    FAILED_KEY,
+    PAYLOAD_HEADER,
+    PROVIDER_KEY,
+    Side,
+    Stage,
+    build_extension_config,
+    filter_name,
+)
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import Allow, JwtProvider, JwtRequirement, ObjectRef, Phase, PhasePolicies
 
@@ -52,7 +60,7 @@ def _build_provider(provider: JwtProvider) -> JwtProviderMessage:
         from_headers=[JwtHeader(name=header.name, value_prefix=header.prefix) for header in provider.headers],
         from_params=provider.query_parameters,
         forward=provider.keep_token,
-        forward_payload_header=provider.payload_header,
+        forward_payload_header=PAYLOAD_HEADER + provider.payload_header if provider.payload_header else "",
         payload_in_metadata=provider.payload_key,
         header_in_metadata=PROVIDER_KEY + provider.name,
         failed_status_in_metadata=FAILED_KEY + provider.name,

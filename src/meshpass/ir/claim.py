@@ -51,6 +51,8 @@ class PayloadRules:
     """All that is done with one verified payload."""
 
     claim_headers: tuple[ClaimHeader, ...] = ()
+    payload_header: str = ""
+    """Request header that gets the whole payload as base64url; empty: none."""
     rules: tuple[ClaimRule, ...] = ()
     """All must hold; a payload that breaks one is refused with 403."""
     clear_route_cache: bool = False
