@@ -168,13 +168,15 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
-        self.is_reusable = True
+        self._parser = httptools.HttpResponseParser(self)
+        self.is_reusable = False
         self._start()
 
     def _start(self) -> None:
         self._headers: list[tuple[str, str]] = []
         self._body: list[bytes] = []
         self._complete = False
+        self.is_reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
@@ -184,10 +186,11 @@ class _Connection:
 
     def on_message_complete(self) -> None:
         self._complete = True
+        self.is_reusable = self._parser.should_keep_alive()  # said of the message that is being read
 
     async def exchange(self, data: bytes) -> Answer:
         self._start()
-        parser = httptools.HttpResponseParser(self)
+        parser = self._parser = httptools.HttpResponseParser(self)
         self._writer.write(data)
         await self._writer.drain()
         while not self._complete:
@@ -195,7 +198,6 @@ class _Connection:
             if not received:
                 raise ConnectionResetError("closed before the answer was complete")
             parser.feed_data(received)
-        self.is_reusable = parser.should_keep_alive()
         return Answer(status=parser.get_status_code(), headers=tuple(self._headers), body=b"".join(self._body))
 
     def close(self) -> None:
