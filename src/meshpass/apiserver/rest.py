@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -32,6 +32,8 @@ from meshpass.apiserver.unknownfields import duplicate_fields
 from meshpass.apiserver.watch import Hub, Watch
 from meshpass.apiserver.writer import Writer, Written
 
+_WARNINGS_LENGTH = 4096
+_WARNING_LENGTH = 256
 _COLLECTION_METHODS = ("GET", "HEAD", "POST", "DELETE")
 _OBJECT_METHODS = ("GET", "HEAD", "PUT", "PATCH", "DELETE")
 _STATUS_METHODS = ("GET", "HEAD", "PUT", "PATCH")
@@ -181,9 +183,21 @@ def _json(shown: Representation, body: bytes, code: int = 200, headers: Mapping[
 
 def _written(shown: Representation, target: Target, written: Written, code: int) -> Response:
     response = _json(shown, shown.one(target.resource, written.body), code)
-    for warning in written.warnings:
+    for warning in _bounded(written.warnings):
         response.headers.append("Warning", f"299 - {_quoted(warning)}")
     return response
+
+
+def _bounded(warnings: Sequence[str]) -> Iterator[str]:
+    """What clients can be expected to take as headers; the limits are kube-apiserver's."""
+    total = sum(map(len, warnings))
+    left = _WARNINGS_LENGTH
+    for warning in warnings:
+        shown = warning if total <= _WARNINGS_LENGTH else warning[:_WARNING_LENGTH]
+        left -= len(shown)
+        if left < 0:
+            return
+        yield shown
 
 
 def _quoted(text: str) -> str:

@@ -46,6 +46,8 @@ from meshpass.apiserver.unknownfields import describe_unknown
 from meshpass.apiserver.validation import Cause, validate, validate_update
 
 FOREGROUND_FINALIZER = "foregroundDeletion"
+_MOST_MESSAGES = 100
+"""Strict-decoding messages of one kind, as many as Kubernetes' decoder (sigs.k8s.io/json) keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +293,7 @@ class Writer:
         pruned, unknown = prune_and_tell(resource, value)
         messages: tuple[str, ...] = ()
         if options.field_validation is not FieldValidation.IGNORE:
-            messages = (*duplicates, *map(describe_unknown, unknown))
+            messages = (*duplicates[:_MOST_MESSAGES], *map(describe_unknown, unknown[:_MOST_MESSAGES]))
         if messages and options.field_validation is FieldValidation.STRICT:
             raise bad_request(
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}:'

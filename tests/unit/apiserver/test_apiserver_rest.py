@@ -693,3 +693,15 @@ async def test_empty_metadata_is_not_stored(client: httpx.AsyncClient):
     answer = await client.post(WIDGETS, json=widget("a", labels={}, annotations={}, finalizers=[], ownerReferences=[]))
 
     assert {"labels", "annotations", "finalizers", "ownerReferences"}.isdisjoint(answer.json()["metadata"])
+
+
+async def test_a_body_of_unknown_fields_gets_a_bounded_answer(client: httpx.AsyncClient):
+    """Thousands of them, and names of any length: the answer's headers stay within what clients take."""
+    body = widget("a")
+    body["spec"] |= {f"unknown{number}" + "x" * 500: 1 for number in range(2000)}
+    warned = await client.post(WIDGETS, json=body)
+    strict = await client.post(f"{WIDGETS}?fieldValidation=Strict", json={**body, "metadata": {"name": "b"}})
+
+    assert warned.status_code == 201
+    assert 0 < sum(map(len, warned.headers.get_list("warning"))) < 5000
+    assert strict.json()["message"].count("unknown field") == 100
