@@ -113,7 +113,7 @@ def _challenge(expression: str, value: str) -> ResponseMapper:
 
 
 def _unknown_class() -> ResponseMapper:
-    mapper = ResponseMapper(filter=_when("response.code_details.startsWith('jwt_authn_access_denied{Failed_JWT')"))
+    mapper = ResponseMapper(filter=_when("response.code_details.startsWith('jwt_authn_access_denied{Wrong_requirement_name')"))
     mapper.body.inline_string = "RBAC: access denied"
     return mapper
 
