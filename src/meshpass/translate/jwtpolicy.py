@@ -59,7 +59,7 @@ def translate_policy(
             rules=rules,
             clear_route_cache=_clears(config, provider),
         )
-        translated = translate_provider(name, provider, jwks, payload)
+        translated = translate_provider(name, provider, jwks, payload, _phase(config))
         providers[translated.name] = translated
         payloads[translated.payload_key] = payload
     findings.extend(find_without_effect(key, policy.spec))

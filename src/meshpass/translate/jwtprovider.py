@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from meshpass.api.security import JWTProvider, TokenSource
-from meshpass.ir import ClaimHeader, PayloadRules, TokenHeader
+from meshpass.ir import ClaimHeader, PayloadRules, Phase, TokenHeader
 from meshpass.ir import JwtProvider as IrProvider
 from meshpass.translate.claims import Problem
 from meshpass.translate.selection_class import content_hash
@@ -40,7 +40,7 @@ def claim_headers(provider: JWTProvider) -> tuple[ClaimHeader, ...]:
     )
 
 
-def translate_provider(name: str, provider: JWTProvider, jwks: str, payload: PayloadRules) -> IrProvider:
+def translate_provider(name: str, provider: JWTProvider, jwks: str, payload: PayloadRules, phase: Phase) -> IrProvider:
     """The provider; meant for one without ``provider_problems``."""
     source = provider.token_source or TokenSource()
     headers = tuple(TokenHeader(header.name, header.prefix) for header in source.headers)
@@ -56,7 +56,8 @@ def translate_provider(name: str, provider: JWTProvider, jwks: str, payload: Pay
         keep_token=provider.keep_token,
         clock_skew_seconds=max(skew, 1),  # Envoy takes 0 for "unset", which would mean 60 seconds
         payload_header=provider.output_payload_to_header.lower(),
-        payload_key=f"payload-{content_hash(payload)}",
+        # With the phase: what one phase verified is there in the other, which must not act on it once more.
+        payload_key=f"payload-{content_hash((phase, payload))}",
     )
     readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:MAX_READABLE] or "provider"
     return replace(translated, name=f"{readable}-{content_hash(translated)}")
