@@ -146,6 +146,17 @@ async def test_informer_survives_a_restart_and_an_outage_of_the_server(cluster):
         assert after[KEY] is before.all(JWTPolicy)[KEY]
 
 
+async def test_apply_refuses_unknown_fields_as_kubectl_does(cluster):
+    """Nothing is dropped in silence: neither when an object is created nor when it is changed."""
+    async with cluster.client() as client:
+        for manifest in (make_policy(), make_policy(phase="preAuthz")):
+            manifest["spec"]["applyToRuotes"] = []
+            with pytest.raises(ApiError, match=r"unknown field .*, did you mean .*applyToRoutes") as error:
+                await apply_raw(client, manifest)
+            assert error.value.code == 400
+            await apply_raw(client, make_policy())
+
+
 async def test_client_with_a_wrong_token_gets_nothing(cluster):
     text = cluster.kubeconfig.read_text().replace(cluster.token, "x" * 43)
     other = cluster.directory / "other"

@@ -28,7 +28,7 @@ POD_COLUMNS: Final[tuple[Column, ...]] = (
 def pod_cells(obj: Object, now: datetime) -> Sequence[Any]:
     """One cell for each of ``POD_COLUMNS``."""
     statuses = [mapped(item) for item in listed(at(obj, "status", "containerStatuses"))]
-    ready = sum(status.get("ready") is True for status in statuses)
+    ready = sum(status.get("ready") is True and at(status, "state", "running") is not None for status in statuses)
     total = len(listed(at(obj, "spec", "containers")))
     return (
         *name_and_age(obj, now, f"{ready}/{total}", _status(obj, statuses), _restarts(statuses, now)),

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 
 from meshpass.api.manifest import decode_strict
+from meshpass.apiserver.podcells import pod_cells
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.objects import (
     Placement,
@@ -66,6 +67,18 @@ def test_a_pods_status_has_its_address():
         {"running": {"startedAt": "2026-01-02T03:04:05Z"}}
     ]
     assert {condition["type"]: condition["status"] for condition in status["conditions"]}["Ready"] == "True"
+
+
+def test_kubectl_shows_pods_as_ready():
+    """READY and STATUS as the API server's table has them, counted as Kubernetes counts."""
+    workload = MESH.workloads[0]
+    started = datetime(2026, 1, 2, tzinfo=UTC)
+    pod = stored("cluster1", "Pod")["httpbin"] | pod_status(workload, PLACEMENTS[workload.key], started)
+
+    assert pod_cells(pod, started)[1:3] == ("1/1", "Running")
+    for container in pod["status"]["containerStatuses"]:
+        del container["state"]
+    assert pod_cells(pod, started)[1] == "0/1"
 
 
 def test_services_select_their_pods_and_slices_name_them():
