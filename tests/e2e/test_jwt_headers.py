@@ -445,3 +445,21 @@ async def test_a_header_of_two_policies_in_two_phases(mesh: EnvoyMesh, phases: t
             spoof = {"x-same": "evil", "x-meshpass-payload-x-same": "evil"}
             answer = await mesh.request("open.example.com", headers=spoof)
             assert answer.seen("x-same") == []
+
+
+async def test_equal_policies_in_two_phases_append_once(mesh: EnvoyMesh) -> None:
+    """What one phase has written the other does not write again."""
+    objects = []
+    for name, phase in (("one", "preAuthz"), ("two", "postAuthz")):
+        config = {
+            "phase": {phase: {}},
+            "providers": {"dev": provider(claimsToHeaders=[write("org", "x-org", append=True)])},
+        }
+        objects += [
+            table(forward(route=name), host=f"{name}.example.com", name=name),
+            policy(name, labels={"route": name}, **config),
+        ]
+    async with mesh.having(*objects):
+        for host in ("one", "two"):
+            answer = await mesh.request(f"{host}.example.com", headers=bearer(GOOD))
+            assert answer.seen("x-org") == ["internal"]
