@@ -12,6 +12,7 @@ import pytest
 from tests.support.apiserver import TOKEN, RunningApiServer, run_api_server, widget
 
 import meshpass.apiserver.rest
+import meshpass.apiserver.server
 import meshpass.httpserver
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
@@ -173,6 +174,17 @@ async def test_a_head_that_never_ends_is_given_up(running: RunningApiServer, mon
     wire = await Wire.open(running)
     await wire.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\nGET /ver")
     assert (await wire.everything()).count(b"HTTP/1.1 ") == 1
+
+
+async def test_bytes_between_requests_keep_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An empty line after a response begins no request; the connection ends as any idle one does."""
+    monkeypatch.setattr(meshpass.apiserver.server, "_KEEP_ALIVE_SECONDS", 0.3)
+    async with run_api_server(tmp_path) as running:
+        wire = await Wire.open(running)
+        await wire.send("GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await wire.reader.readuntil(b"ok")
+        await wire.send("\r\n")
+        assert await wire.everything() == b""
 
 
 async def test_a_stranger_cannot_go_on_sending(running: RunningApiServer):
