@@ -153,7 +153,7 @@ async def test_the_same_header_twice(mesh: EnvoyMesh) -> None:
 
 
 @pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("bad", [BAD, "abc", "a.b.c", OTHER, sign(DEV, key="third"), sign({**DEV, "exp": 1})])
+@pytest.mark.parametrize("bad", [BAD, "garbage", "gar.ba.ge", OTHER, sign(DEV, key="third"), sign({**DEV, "exp": 1})])
 async def test_a_failed_token_that_may_pass_is_not_sent_on(mesh: EnvoyMesh, keep: bool, bad: str) -> None:
     """From header and query alike, whatever keepToken says of good ones; nor are claims written."""
     claims = [write("org", "x-org"), write("email", "x-email", append=True)]
@@ -172,7 +172,7 @@ async def test_a_failed_token_that_may_pass_is_not_sent_on(mesh: EnvoyMesh, keep
 
 
 @pytest.mark.parametrize("keep", [False, True])
-@pytest.mark.parametrize("bad", [BAD, "abc", OTHER, sign({**DEV, "exp": 1})])
+@pytest.mark.parametrize("bad", [BAD, "garbage", OTHER, sign({**DEV, "exp": 1})])
 async def test_a_failed_token_beside_a_good_one_is_not_sent_on(mesh: EnvoyMesh, keep: bool, bad: str) -> None:
     """Wherever the good one is; claims in headers are those of the good one, or none."""
     claims = [write("org", "x-org")]
