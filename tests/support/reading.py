@@ -151,6 +151,16 @@ class Reading:
             assert found.setdefault(self.class_of(route), verdict) == verdict, "one class, two verdicts"
         return found
 
+    def route_verdicts(self) -> dict[tuple[str, bytes], Verdict]:
+        """Virtual host or listener, and match → what holds on the route; of equal matches the first, which Envoy takes."""
+        found: dict[tuple[str, bytes], Verdict] = {}
+        hosts = [(one.name, one) for table in self.route_configurations.values() for one in table.virtual_hosts]
+        hosts += [(name, one) for name, http in self.listeners.items() for one in http.route_config.virtual_hosts]
+        for name, host in hosts:
+            for route in host.routes:
+                found.setdefault((name, route.match.SerializeToString(deterministic=True)), self.verdict(route))
+        return found
+
     def dangling(self) -> list[str]:
         """Every reference that leads to nothing."""
         clusters, wrong = set(self.snapshot.of(CLUSTER)), []

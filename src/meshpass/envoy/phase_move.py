@@ -1,67 +1,102 @@
 """Moving the verification of a class from one phase to the other, without a moment in which no phase verifies.
 
-The filters of the two phases are two resources, which Envoy switches one after the other. So both phases verify for a
-while. The first one then leaves the token in the request, or the second would find none and refuse it.
+The JWT filters of the two phases are two resources, which Envoy switches one after the other, in an order that nobody
+promises. So each step on the way changes one of the two: the second phase first looks at what it will verify, but lets
+all pass; then the first phase leaves tokens in the request, or the second would find none and refuse it; then the second
+phase requires them; and the same the other way round. No step refuses a token that both sides accept, lets through what
+both refuse, or sends a token on that both remove.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from meshpass.ir import JwtProvider, JwtRequirement, PhasePolicies, PolicySet
+from meshpass.ir import Allow, JwtProvider, JwtRequirement, PhasePolicies, PolicySet
 
-Requirements = Mapping[str, tuple[JwtRequirement, ...]]
+Requirements = tuple[JwtRequirement, ...]
+Change = Callable[[str], Requirements]
+"""Class → what a phase requires of it."""
 
 KEPT = "-kept"
 """After the name of a provider: the same provider, except that it leaves the token in the request."""
 
 
 def moving_classes(old: PolicySet, new: PolicySet) -> frozenset[str]:
-    """The classes that are verified in one phase on the old side, and in the other on the new side."""
+    """The classes for which both phases are to require something else than before."""
     if old.post.requirements == new.post.requirements:
-        return frozenset()  # a class that moves is in or out of the second phase
+        return frozenset()
     return frozenset(
         name
         for name in old.pre.requirements.keys() & new.pre.requirements.keys()
-        if (old.pre.requirements[name] and not old.post.requirements.get(name) and new.post.requirements.get(name))
-        or (new.pre.requirements[name] and not new.post.requirements.get(name) and old.post.requirements.get(name))
+        if old.pre.requirements[name] != new.pre.requirements[name]
+        and old.post.requirements.get(name, ()) != new.post.requirements.get(name, ())
     )
 
 
-def verify_twice(old: PolicySet, new: PolicySet, moving: frozenset[str]) -> PolicySet:
-    """``new``, with the moving classes verified in both phases and their token kept by the first."""
-    pre = {name: new.pre.requirements[name] or old.pre.requirements[name] for name in moving}
-    post = {name: new.post.requirements[name] or old.post.requirements[name] for name in moving}
+def move(old: PolicySet, new: PolicySet, moving: frozenset[str]) -> tuple[PolicySet, ...]:
+    """The way of the moving classes from the requirements of ``old`` to those of ``new``; the last step is ``new``.
+
+    ``new`` has what is done after verification on both sides.
+    """
+
+    def before(name: str) -> Requirements:
+        return old.post.requirements.get(name, ())
+
+    def after(name: str) -> Requirements:
+        return new.post.requirements.get(name, ())
+
+    def look_ahead(name: str) -> Requirements:
+        return (*before(name), *_lax(after(name), before(name)))
+
+    def look_back(name: str) -> Requirements:
+        return (*after(name), *_lax(before(name), after(name)))
+
+    def both(name: str) -> Requirements:
+        return tuple(dict.fromkeys((*before(name), *after(name))))
+
+    def strict(name: str) -> Requirements:
+        return old.pre.requirements[name]
+
+    def kept(name: str) -> Requirements:
+        return _keep(dict.fromkeys((*old.pre.requirements[name], *new.pre.requirements[name])))
+
+    def last(name: str) -> Requirements:
+        return new.pre.requirements[name]
+
+    ways: tuple[tuple[Change, Change], ...] = (
+        (strict, look_ahead),
+        (kept, look_ahead),
+        (kept, both),
+        (kept, look_back),
+        (last, look_back),
+    )
+    return (*(_with(old, new, moving, pre, post) for pre, post in ways), new)
+
+
+def _with(old: PolicySet, new: PolicySet, moving: frozenset[str], pre: Change, post: Change) -> PolicySet:
     return replace(
         new,
-        pre=_with_requirements(new.pre, old.pre, {name: _keep(needed) for name, needed in pre.items()}),
-        post=_with_requirements(new.post, old.post, post),
+        pre=_with_requirements(new.pre, old.pre, {name: pre(name) for name in moving}),
+        post=_with_requirements(new.post, old.post, {name: post(name) for name in moving}),
     )
 
 
-def verify_once_kept(new: PolicySet, moving: frozenset[str]) -> PolicySet:
-    """``new``, except that the first phase still keeps the token of the moving classes that it verifies."""
-    kept = {name: _keep(new.pre.requirements[name]) for name in moving}
-    return replace(new, pre=_with_requirements(new.pre, new.pre, kept))
-
-
-def _with_requirements(new: PhasePolicies, old: PhasePolicies, changed: Requirements) -> PhasePolicies:
+def _with_requirements(new: PhasePolicies, old: PhasePolicies, changed: Mapping[str, Requirements]) -> PhasePolicies:
     requirements = {**new.requirements, **changed}
     known = {provider.name: provider for provider in (*old.providers, *new.providers)}
     known.update({name + KEPT: _kept(provider) for name, provider in known.items()})
     needed = sorted({name for all_of in requirements.values() for one in all_of for name in one.providers})
-    return replace(
-        new,
-        requirements=MappingProxyType(requirements),
-        providers=tuple(known[name] for name in needed),
-        payloads=MappingProxyType({**old.payloads, **new.payloads}),
-        failed=MappingProxyType({**old.failed, **new.failed}),
-    )
+    return replace(new, requirements=MappingProxyType(requirements), providers=tuple(known[name] for name in needed))
 
 
-def _keep(requirements: tuple[JwtRequirement, ...]) -> tuple[JwtRequirement, ...]:
+def _lax(requirements: Requirements, without: Requirements) -> Requirements:
+    """What verifies and removes a token where there is one, and lets all pass."""
+    return tuple(replace(one, allow=Allow.MISSING_OR_FAILED) for one in requirements if one not in without)
+
+
+def _keep(requirements: Iterable[JwtRequirement]) -> Requirements:
     return tuple(replace(one, providers=tuple(name + KEPT for name in one.providers)) for one in requirements)
 
 

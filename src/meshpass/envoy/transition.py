@@ -6,19 +6,25 @@ the one before is acknowledged; steps that change nothing are left out, so most 
 1. *expand*: backends, denials, and what is done with payloads, of both sides. None of these opens anything, and a rule
    for a payload acts only on a payload that a provider of its own policy wrote.
 2. *require*: the requirements of the target, and of classes that only routes of the old side still carry. A class whose
-   token is verified in another phase than before is verified in both for a while (``phase_move``).
+   token is verified in another phase than before gets there in steps of its own (``phase_move``).
 3. *switch*: listeners and routes of the target.
 4. *contract*: the target alone.
+
+Where routes change and a class that stays changes its meaning, a route may leave the class while another joins it: then
+neither the old nor the new meaning of the class is right for both of them until the routes are switched. The way goes
+through classes of other names (``class_move``), and the steps are those to there and from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from types import MappingProxyType
 
 from meshpass.envoy.build import build_snapshot
-from meshpass.envoy.phase_move import moving_classes, verify_once_kept, verify_twice
+from meshpass.envoy.class_move import rename_contested
+from meshpass.envoy.phase_move import move, moving_classes
 from meshpass.envoy.snapshot import Resource, Snapshot
 from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy
 from meshpass.memo import Memo
@@ -30,7 +36,9 @@ def plan_transition(current: Snapshot | None, target: Snapshot, memo: Memo) -> t
     """The steps from what an Envoy has to what it shall have; the last is the target."""
     if current is None or current.proxy is target.proxy:
         return (target,)
-    steps = _plan_proxies(current.proxy, target.proxy, memo)
+    between = rename_contested(current.proxy, target.proxy)
+    ends = (current.proxy, target.proxy) if between is None else (current.proxy, between, target.proxy)
+    steps = [step for old, new in pairwise(ends) for step in _plan_proxies(old, new, memo)]
     snapshots = [build_snapshot(step, memo) for step in steps[:-1]]
     return (*_without_repeats(current, snapshots), target)
 
@@ -47,10 +55,16 @@ def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
     inbound = memo(_require, old.inbound_policies, new.inbound_policies)
     required = [
         replace(expanded, policies=policies, inbound_policies=inbound_policies)
-        for policies, inbound_policies in zip(outbound, inbound, strict=True)
+        for policies, inbound_policies in _pair(outbound, inbound)
     ]
     switched = replace(required[-1], listeners=new.listeners, routes=new.routes)
     return (expanded, *required, switched, new)
+
+
+def _pair(one: tuple[PolicySet, ...], other: tuple[PolicySet, ...]) -> Iterator[tuple[PolicySet, PolicySet]]:
+    """Both sides of the proxy step by step; the one that has arrived waits for the other."""
+    for index in range(max(len(one), len(other))):
+        yield one[min(index, len(one) - 1)], other[min(index, len(other) - 1)]
 
 
 def _without_repeats(current: Snapshot, steps: list[Snapshot]) -> list[Snapshot]:
@@ -100,13 +114,13 @@ def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
     )
 
 
-def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, PolicySet, PolicySet]:
+def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, ...]:
     """The requirements of the new side, and of the old side for classes that the new side no longer has.
 
-    In three steps, of which only the last differs from the others unless a class moves to the other phase.
+    In one step, unless a class moves to the other phase.
     """
     if old is new:
-        return (old, old, old)
+        return (old,)
     expanded = _expand(old, new)
     last = replace(
         expanded,
@@ -114,9 +128,7 @@ def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, PolicySet, Poli
         post=_require_phase(expanded.post, old.post, new.post),
     )
     moving = moving_classes(old, last)
-    if not moving:
-        return (last, last, last)
-    return (verify_twice(old, last, moving), verify_once_kept(last, moving), last)
+    return move(old, last, moving) if moving else (last,)
 
 
 def _same_after(old: PhasePolicies, new: PhasePolicies) -> bool:

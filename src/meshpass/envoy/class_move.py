@@ -1,0 +1,95 @@
+"""Other names for classes whose routes and meaning change at once, so that no name ever means two things.
+
+A class is what routes carry and what filters look up: two resources, which Envoy switches one after the other. If route
+A leaves a class that is opened, and stays protected under another one, A must not be looked up under the opened class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration
+
+RENAMED = "+"
+"""After the name of a class, once or more often: another name for a while."""
+
+
+def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
+    """``new``, with other names for the classes that mean something else in ``old``; None if names can stay.
+
+    They can where only routes change, or only what classes mean.
+    """
+    routes = _contested(old.policies, new.policies) if old.routes != new.routes else {}
+    inbound = _contested(old.inbound_policies, new.inbound_policies) if old.listeners != new.listeners else {}
+    if not routes and not inbound:
+        return None
+    return replace(
+        new,
+        routes=new.routes and _rename_routes(new.routes, routes),
+        policies=_rename_policies(new.policies, routes),
+        listeners=tuple(_rename_listener(listener, inbound) for listener in new.listeners),
+        inbound_policies=_rename_policies(new.inbound_policies, inbound),
+    )
+
+
+def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
+    """Class → its other name, for the classes that both sides have and mean different things by."""
+    if old is new:
+        return {}
+    known = old.pre.requirements.keys() | old.post.requirements.keys()
+    both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
+    return {name: _free(name, known) for name in both if _meaning(old, name) != _meaning(new, name)}
+
+
+def _meaning(policies: PolicySet, name: str) -> tuple[object, ...]:
+    return (policies.pre.requirements.get(name), policies.post.requirements.get(name), name in policies.denied)
+
+
+def _free(name: str, known: frozenset[str] | set[str]) -> str:
+    """A name that the Envoy does not know: it may be on its way to one that was given before."""
+    while name in known:
+        name += RENAMED
+    return name
+
+
+def _rename_routes(routes: RouteConfiguration, names: Mapping[str, str]) -> RouteConfiguration:
+    rename = _renamer(names)
+    return replace(
+        routes,
+        virtual_hosts=tuple(
+            replace(
+                host,
+                routes=tuple(replace(route, selection_class=rename(route.selection_class)) for route in host.routes),
+            )
+            for host in routes.virtual_hosts
+        ),
+    )
+
+
+def _rename_listener(listener: Listener, names: Mapping[str, str]) -> Listener:
+    if not isinstance(listener, InboundListener):
+        return listener
+    return replace(listener, selection_class=names.get(listener.selection_class, listener.selection_class))
+
+
+def _rename_policies(policies: PolicySet, names: Mapping[str, str]) -> PolicySet:
+    if not names:
+        return policies
+    return replace(
+        policies,
+        pre=_rename_phase(policies.pre, names),
+        post=_rename_phase(policies.post, names),
+        denied=frozenset(map(_renamer(names), policies.denied)),
+    )
+
+
+def _rename_phase(policies: PhasePolicies, names: Mapping[str, str]) -> PhasePolicies:
+    rename = _renamer(names)
+    requirements = {rename(name): needed for name, needed in policies.requirements.items()}
+    return replace(policies, requirements=MappingProxyType(requirements))
+
+
+def _renamer(names: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda name: names.get(name, name)
