@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
@@ -28,6 +29,12 @@ from meshpass.envoy.snapshot import EXTENSION_CONFIG, Snapshot
 from meshpass.envoy.transition import plan_transition
 from meshpass.memo import Memo
 from meshpass.translate.sidecar import OUTBOUND_PORT
+from meshpass.xds import server as ads_server
+from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.event import Send
+from meshpass.xds.server import AdsServer
+from meshpass.xds.stream import Plan
+from meshpass.xds.wire import serialise_response
 
 pytestmark = pytest.mark.envoy
 
@@ -237,3 +244,43 @@ async def test_equal_headers_in_both_phases_are_written_once() -> None:
         for host in PROTECTED:
             answer = await mesh.request(f"{host}.example.com", headers={"X-Auth": f"Bearer {token_text('dev')}"})
             assert (answer.status, answer.seen("x-org")) == (200, ["internal"])
+
+
+async def test_verdicts_stay_without_a_control_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes away under load: nothing changes. Another one comes that means the same: it sends nothing; edits go on."""
+    servers: list[RecordedServer] = []
+    sent: list[Send] = []
+
+    class RecordedServer(AdsServer):
+        def __init__(self, cache: SnapshotCache, plan: Plan, *, listen: Path) -> None:
+            super().__init__(cache, plan, listen=listen)
+            self.arguments = {"plan": plan, "listen": listen}
+            servers.append(self)
+
+    def record(send: Send) -> bytes:
+        sent.append(send)
+        return serialise_response(send)
+
+    monkeypatch.setattr(envoy_mesh, "AdsServer", RecordedServer)
+    monkeypatch.setattr(ads_server, "serialise_response", record)
+    chosen = random.Random(SEED)
+    async with run_envoy_mesh() as mesh:
+        churn = Churn(mesh, Saboteur(chosen), chosen)
+        await churn.start()
+        place = (mesh.address(CLIENT), OUTBOUND_PORT)
+        async with Load(place, churn.timeline, [ask.encode() for ask in ASKS], clients=CLIENTS, seed=SEED) as load:
+            await load.settle()
+            await servers[0].__aexit__(None, None, None)
+            assert mesh.cache.state(CLIENT).streams == 0
+            sent.clear()
+            for _ in range(50):
+                await load.settle()
+            mesh.cache, mesh.memo = SnapshotCache(), Memo()
+            async with AdsServer(mesh.cache, **servers[0].arguments):
+                await mesh.publish()
+                assert [send for send in sent if send.resources or send.removed] == []
+                for _ in range(20):
+                    await churn.edit(load)
+    wrong = list(judge(churn.worlds, load.exchanges))
+    assert not wrong, f"seed {SEED}: {wrong[0].describe(churn.worlds)}"
+    assert load.closed == 0
