@@ -116,6 +116,13 @@ def test_what_a_claim_must_not_be_is_negated_one_by_one() -> None:
     assert ids[2] == {"notId": leaf(PRESENT, "org")}
 
 
+def test_a_rule_that_only_forbids_has_no_values_to_match() -> None:
+    """An empty set of alternatives would never hold."""
+    forbidding = ClaimRule(path=("org",), not_values=(ClaimPattern(PatternKind.ANY),))
+
+    assert kept(forbidding) == {"notId": leaf(PRESENT, "org")}
+
+
 def words_regex(kind: PatternKind, value: str) -> str:
     ids = kept(rule(kind, value, words=True))["orIds"]["ids"]
     return ids[0]["sourcedMetadata"]["metadataMatcher"]["value"]["stringMatch"]["safeRegex"]["regex"]

@@ -212,6 +212,17 @@ def test_what_a_policy_wishes_is_taken() -> None:
     assert (fetch.retries, fetch.retry_base_seconds, fetch.retry_max_seconds) == (0, 2, 60)
 
 
+def test_a_destination_without_endpoints_is_not_looked_up_elsewhere() -> None:
+    """There is nowhere to connect to, which is not the same as going direct; one that is nowhere is no source."""
+    nowhere = context()
+    bare = KeyContext(secrets={}, services=nowhere.services, endpoints={}, workspaces=nowhere.workspaces, key_sets={})
+    (fetch,) = find_sources({POLICY: policy(me=remote(destination_ref=ISSUER))}, bare).values()
+    broken = remote(destination_ref=DestinationReference(ref=ObjectReference(name="nope")))
+
+    assert fetch.endpoints == ()
+    assert not find_sources({POLICY: policy(me=broken)}, bare)
+
+
 @pytest.mark.parametrize("duration", ["0s", "-5s", "soon", ""])
 def test_a_duration_that_is_none_means_the_default(duration: str) -> None:
     """A fetch without a pause would be a flood."""
