@@ -157,9 +157,6 @@ async def test_two_services_on_one_port(mesh: EnvoyMesh) -> None:
         assert (await mesh.request_inbound(headers={"X-Inner": OTHER})).status == 200
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the class of an inbound port names its Services, and kept connections the old class"
-)
 async def test_a_service_more_refuses_no_good_token(mesh: EnvoyMesh) -> None:
     """Connections that are kept while a second Service comes to lead to the port go on as before."""
     async with mesh.having(on_destination()):

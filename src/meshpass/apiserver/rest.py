@@ -56,9 +56,14 @@ class RestApi:
         if parts[0] in REVIEWS.get((group, version), ()) and len(parts) == 1:
             return await self._review(request, group, version, parts[0])
         target = parse_target(self._registry, group, version, parts)
+        if request.method in {"GET", "HEAD"}:
+            return self._read(request, target)
+        response = await self._write(request, target)
+        await self._storage.wait_durable()
+        return response
+
+    async def _write(self, request: Request, target: Target) -> Response:
         match request.method, bool(target.name):
-            case "GET" | "HEAD", _:
-                return self._read(request, target)
             case "POST", False if target.namespace is not None or not target.resource.namespaced:
                 return await self._create(request, target)
             case "PUT", True:

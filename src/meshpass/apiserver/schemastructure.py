@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from meshpass.apiserver.cause import Cause, forbidden, invalid, not_supported, required, type_invalid
-from meshpass.apiserver.pattern import compile_pattern
 from meshpass.apiserver.schemavalidation import STRICT, json_type, validate_schema
+from meshpass.regex import RegexError, compile_regex
 
 _TYPES: Final = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED: Final = (
@@ -216,8 +216,8 @@ def _value_causes(schema: Mapping[str, Any], outer: Mapping[str, Any], field: st
     pattern = schema.get("pattern")
     if isinstance(pattern, str) and pattern:
         try:
-            compile_pattern(pattern)
-        except re.error as error:
+            compile_regex(pattern)
+        except RegexError as error:
             text = f"must be a valid regular expression, but isn't: {error}"
             yield invalid(f"{field}.pattern", pattern, text)
     int_or_string = bool(outer.get("x-kubernetes-int-or-string"))

@@ -6,7 +6,6 @@ of its type, then its children.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,8 +22,8 @@ from meshpass.apiserver.cause import (
     too_many,
     type_invalid,
 )
-from meshpass.apiserver.pattern import compile_pattern
 from meshpass.apiserver.stringformat import matches_format
+from meshpass.regex import RegexError, compile_regex
 
 _INT_OR_STRING: Final = "x-kubernetes-int-or-string"
 _JUNCTORS: Final = frozenset({"anyOf", "oneOf", "allOf", "not"})
@@ -202,8 +201,8 @@ def _string_causes(schema: Mapping[str, Any], value: str, path: str) -> Iterator
         yield invalid(path, value, f"{path} in body should be at least {shortest} chars long")
     elif pattern:
         try:
-            matched = compile_pattern(pattern).matches(value)
-        except re.error as error:
+            matched = compile_regex(pattern).is_in(value)
+        except RegexError as error:
             matched = False
             pattern = f"{pattern}, but pattern is invalid: {error}"
         if not matched:

@@ -79,15 +79,16 @@ def _strip(policies: PolicySet) -> list[Mutation]:
 
 
 def _write_claim(payload_key: str, entry: ClaimHeader) -> Iterator[Mutation]:
-    claim = _claim_format(payload_key, entry.claim)
     if not entry.append:
-        yield _write(entry.header, claim, _OVERWRITE)
-    elif entry.delimiter == ",":
-        yield _write(entry.header, claim, _APPEND)
+        yield from _write_value(entry.header, payload_key, entry.claim)
+        return
+    # Headers that live within this filter: the claim; the client's value, if both are there; both joined.
+    yield Mutation(remove=CLAIM)
+    yield from _write_value(CLAIM, payload_key, entry.claim)
+    if entry.delimiter == ",":
+        yield _write(entry.header, f"%REQ({CLAIM})%", _APPEND)
     else:
-        # Three headers that live within this filter: the claim; the client's value, if both are there; both joined.
-        yield from (Mutation(remove=CLAIM), Mutation(remove=JOINED))
-        yield _write(CLAIM, claim, _OVERWRITE)
+        yield Mutation(remove=JOINED)
         both = f"%CEL([{_request_header(CLAIM)}, {_request_header(entry.header)}][1])%"
         yield _write(JOINED, both, _OVERWRITE)
         delimiter = entry.delimiter.replace("%", "%%")
@@ -95,18 +96,24 @@ def _write_claim(payload_key: str, entry: ClaimHeader) -> Iterator[Mutation]:
         # A client's empty value is nothing to join, and must not keep the claim out.
         yield _write(JOINED, f"%REQ({CLAIM})%", _ADD_ABSENT)
         yield _write(entry.header, f"%REQ({JOINED})%", _OVERWRITE)
-        yield from (Mutation(remove=CLAIM), Mutation(remove=JOINED))
+        yield Mutation(remove=JOINED)
+    yield Mutation(remove=CLAIM)
+
+
+def _write_value(header: str, payload_key: str, claim: str) -> Iterator[Mutation]:
+    """The claim as text. A whole number is written once more in digits: the first time, a large one is 1.7e+09."""
+    value = f"{_payload(payload_key)}['{_quote(claim)}']"
+    plain = _PLAIN_CLAIM.fullmatch(claim)
+    # The command for metadata renders lists and objects as JSON, but splits at colons and ends at a parenthesis; a claim
+    # named by a URL needs an expression.
+    text = f"%DYNAMIC_METADATA({JWT_METADATA}:{payload_key}:{claim})%" if plain else f"%CEL({value})%"
+    yield _write(header, text, _OVERWRITE)
+    # An expression with a part that is not there, here the entry for False, formats to nothing.
+    yield _write(header, f"%CEL({{true: int({value})}}[double(int({value})) == {value}])%", _OVERWRITE)
 
 
 def _write(header: str, value: str, action: HeaderValueOption.HeaderAppendAction) -> Mutation:
     return Mutation(append=HeaderValueOption(header=HeaderValue(key=header, value=value), append_action=action))
-
-
-def _claim_format(payload_key: str, claim: str) -> str:
-    if _PLAIN_CLAIM.fullmatch(claim):
-        return f"%DYNAMIC_METADATA({JWT_METADATA}:{payload_key}:{claim})%"
-    # The command above splits at colons and ends at a parenthesis; a claim named by a URL needs an expression.
-    return f"%CEL({_payload(payload_key)}['{_quote(claim)}'])%"
 
 
 def _payload(payload_key: str) -> str:

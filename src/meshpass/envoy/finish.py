@@ -12,6 +12,7 @@ from meshpass.envoy.filters import (
     FAILED_KEY,
     JWT_METADATA,
     PROVIDER_KEY,
+    SAVED_PATH,
     Side,
     Stage,
     build_extension_config,
@@ -63,13 +64,23 @@ local function is_kept(verified, headers, token)
   return any(verified, token.keeping) and occupied(headers, token) == 1
 end
 
+local function repair(headers, names)
+  local query = headers:get(SAVED_PATH):match("%?(.*)$")
+  local rest = split(headers:get(":path"):match("^[^?]*") .. "?" .. query, names)
+  headers:replace(":path", rest)
+  headers:replace(SAVED_PATH, rest)
+end
+
 function envoy_on_request(handle)
+  local headers = handle:headers()
+  local saved = headers:get(SAVED_PATH)
+  if not (saved and saved:find("?", 1, true)) and next(failed) == nil and next(rerouted) == nil then return end
   local verified = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
   if verified == nil then return end
-  local headers = handle:headers()
   local clear = false
   for key in pairs(verified) do
     if rerouted[key] then clear = true end
+    if stripped[key] and (headers:get(SAVED_PATH) or ""):find("?", 1, true) then repair(headers, stripped[key]) end
     local token = failed[key]
     if token and not is_kept(verified, headers, token) then
       for _, name in ipairs(token.headers) do headers:remove(name) end
@@ -81,7 +92,10 @@ function envoy_on_request(handle)
   if clear then handle:clearRouteCache() end
 end
 """
-"""Removes a token that failed and was let pass, and has the route chosen again where a policy asks for it. No other
+"""Takes an accepted token out of the query: Envoy does that too, but decodes all the rest of the query on the way, so that
+``a=x%26b=1`` would arrive as two parameters; the query is made anew from what the client sent.
+
+Removes a token that failed and was let pass, and has the route chosen again where a policy asks for it. No other
 filter can do either for some requests only and be delivered by ECDS.
 
 A token that one provider refused may be the one that another accepted, which Envoy has taken out unless that provider
@@ -91,12 +105,21 @@ keeps it. So what is still there is kept only if it is alone and a provider that
 def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sources: frozenset[ObjectRef]) -> Resource:
     """The script with its tables; a filter that does nothing where there is nothing to do, which is most of the time."""
     name = filter_name(side, phase, Stage.FINISH)
-    if not policies.failed and not policies.rerouted:
+    if not policies.failed and not policies.rerouted and not policies.stripped:
         return build_extension_config(name, HeaderMutation(), frozenset())
     failed = ",".join(_failed(provider, policies.failed[provider]) for provider in sorted(policies.failed))
     rerouted = _set(sorted(policies.rerouted))
-    tables = f"local NAMESPACE = {_text(JWT_METADATA)}\nlocal failed = {{{failed}}}\nlocal rerouted = {rerouted}\n"
-    script = Lua(default_source_code=DataSource(inline_string=tables + _SCRIPT))
+    stripped = ",".join(
+        f"[{_text(PROVIDER_KEY + provider)}]={_set(names)}" for provider, names in sorted(policies.stripped.items())
+    )
+    tables = (
+        f"local NAMESPACE = {_text(JWT_METADATA)}",
+        f"local SAVED_PATH = {_text(SAVED_PATH)}",
+        f"local failed = {{{failed}}}",
+        f"local rerouted = {rerouted}",
+        f"local stripped = {{{stripped}}}",
+    )
+    script = Lua(default_source_code=DataSource(inline_string="\n".join((*tables, _SCRIPT))))
     return build_extension_config(name, script, sources)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import assert_never
 
 from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ExtensionFilter
+from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
 from envoy.config.route.v3 import route_components_pb2 as route_v3
@@ -17,13 +19,16 @@ from envoy.extensions.filters.network.http_connection_manager.v3.http_connection
     Rds,
     ResponseMapper,
 )
+from envoy.extensions.http.early_header_mutation.header_mutation.v3.header_mutation_pb2 import (
+    HeaderMutation as EarlyHeaderMutation,
+)
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue
 
 from meshpass.envoy.access_log import build_access_log
 from meshpass.envoy.address import build_address
 from meshpass.envoy.backend import ads_config_source
-from meshpass.envoy.filters import Side, build_http_filters
+from meshpass.envoy.filters import SAVED_PATH, Side, build_http_filters
 from meshpass.envoy.resource import build_resource, pack
 from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
@@ -67,6 +72,7 @@ def _build_inbound(listener: InboundListener) -> HttpConnectionManager:
     manager.route_config.CopyFrom(
         RouteConfigurationMessage(
             name=listener.name,
+            request_headers_to_remove=[SAVED_PATH],
             virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
         )
     )
@@ -83,7 +89,20 @@ def _connection_manager(name: str, side: Side) -> HttpConnectionManager:
         skip_xff_append=True,
         local_reply_config=_local_replies(),
         access_log=[build_access_log(side)],
+        early_header_mutation_extensions=[_save_path()],
         http_filters=build_http_filters(side),
+    )
+
+
+def _save_path() -> TypedExtensionConfig:
+    """What the client sent is kept before any filter sees it; a client's own header of this name is overwritten."""
+    saved = HeaderValueOption(
+        header=HeaderValue(key=SAVED_PATH, value="%REQ(:PATH)%"),
+        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+    return TypedExtensionConfig(
+        name="envoy.http.early_header_mutation.header_mutation",
+        typed_config=pack(EarlyHeaderMutation(mutations=[Mutation(append=saved)])),
     )
 
 
@@ -113,7 +132,9 @@ def _challenge(expression: str, value: str) -> ResponseMapper:
 
 
 def _unknown_class() -> ResponseMapper:
-    mapper = ResponseMapper(filter=_when("response.code_details.startsWith('jwt_authn_access_denied{Wrong_requirement_name')"))
+    mapper = ResponseMapper(
+        filter=_when("response.code_details.startsWith('jwt_authn_access_denied{Wrong_requirement_name')")
+    )
     mapper.body.inline_string = "RBAC: access denied"
     return mapper
 

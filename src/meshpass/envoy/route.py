@@ -13,7 +13,7 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
-from meshpass.envoy.filters import Side
+from meshpass.envoy.filters import SAVED_PATH, Side
 from meshpass.envoy.resource import build_resource
 from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
@@ -40,6 +40,7 @@ def build_route_configuration(routes: RouteConfiguration, memo: Memo) -> Resourc
     """The resource of a route configuration; virtual hosts that did not change are not built again."""
     message = RouteConfigurationMessage(
         name=routes.name,
+        request_headers_to_remove=[SAVED_PATH],
         max_direct_response_body_size_bytes=UInt32Value(value=MAX_DIRECT_RESPONSE_BYTES),
         virtual_hosts=[memo(_build_virtual_host, host) for host in routes.virtual_hosts],
     )

@@ -110,6 +110,7 @@ def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
         old,
         payloads=MappingProxyType({**old.payloads, **new.payloads}),
         failed=MappingProxyType({**old.failed, **new.failed}),
+        stripped=MappingProxyType({**old.stripped, **new.stripped}),
         rerouted=old.rerouted | new.rerouted,
     )
 
@@ -133,7 +134,12 @@ def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, ...]:
 
 def _same_after(old: PhasePolicies, new: PhasePolicies) -> bool:
     """True when both do the same after verification."""
-    return (old.payloads, old.failed, old.rerouted) == (new.payloads, new.failed, new.rerouted)
+    return (old.payloads, old.failed, old.stripped, old.rerouted) == (
+        new.payloads,
+        new.failed,
+        new.stripped,
+        new.rerouted,
+    )
 
 
 def _require_phase(expanded: PhasePolicies, old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:

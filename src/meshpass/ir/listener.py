@@ -24,7 +24,7 @@ class InboundListener:
     port: int
     backend: str
     selection_class: str
-    """Hash of the Service ports that lead here: what destination policies select by."""
+    """Names the port of this pod: the policies of all destinations that lead here hold on it."""
 
 
 Listener = OutboundListener | InboundListener

@@ -94,6 +94,8 @@ class PhasePolicies:
     """Payload key → what is done with a payload that was verified under it."""
     failed: Mapping[str, FailedToken] = field(default_factory=lambda: MappingProxyType({}))
     """Provider → what is removed when its token failed and the request passes."""
+    stripped: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Provider → query parameters that are taken out of the query once it has accepted a token."""
     rerouted: frozenset[str] = frozenset()
     """Payload keys after which the route is chosen again."""
 

@@ -1,8 +1,8 @@
-"""Regular expressions of users, judged by RE2 itself before a proxy sees them."""
+"""Regular expressions of users, judged before a proxy sees them."""
 
 from __future__ import annotations
 
-import re2
+from meshpass.regex import RegexError, compile_regex
 
 MAX_LENGTH = 1024
 MAX_PROGRAM_SIZE = 1000
@@ -15,18 +15,10 @@ def regex_problem(expression: str) -> str | None:
         return "is an empty regular expression"
     if len(expression) > MAX_LENGTH:
         return f"is longer than {MAX_LENGTH} characters"
-    options = re2.Options()
-    options.log_errors = False
     try:
-        program_size: int = re2.compile(expression, options).programsize
-    except (re2.error, UnicodeError) as error:
-        return f"is no regular expression of RE2: {_words(error)}"
-    if program_size > MAX_PROGRAM_SIZE:
-        return f"is too complex: its program has {program_size} instructions, and {MAX_PROGRAM_SIZE} are allowed"
+        size = compile_regex(expression).program_size
+    except RegexError as error:
+        return f"is no regular expression of RE2: {error}"
+    if size > MAX_PROGRAM_SIZE:
+        return f"is too complex: its program has {size} instructions, and {MAX_PROGRAM_SIZE} are allowed"
     return None
-
-
-def _words(error: Exception) -> str:
-    """What RE2 says, which is bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -39,9 +39,13 @@ class RouteProperties:
         return REQUIRE_AUTH in self.labels
 
 
-def destination_class(destinations: tuple[DestinationPort, ...]) -> str:
-    """The class of an inbound port, to which these Service ports lead."""
-    return content_hash(("destinations", destinations))
+def inbound_class(pod: ObjectKey, port: int) -> str:
+    """The class of a pod's port.
+
+    It does not depend on the Services that lead there: what holds for them may change, and connections that are open
+    keep the class that they began with.
+    """
+    return content_hash(("inbound", pod, port))
 
 
 def content_hash(value: object) -> str:

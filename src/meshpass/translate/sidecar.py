@@ -10,7 +10,7 @@ import msgspec
 from meshpass.api.core import Pod, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
-from meshpass.translate.selection_class import DestinationPort, destination_class
+from meshpass.translate.selection_class import DestinationPort, inbound_class
 from meshpass.translate.socketaddress import is_port, make_endpoint
 
 PROXY_ANNOTATION = "meshpass.dev/proxy"
@@ -57,7 +57,7 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
                     continue
                 leading.setdefault(target, []).append((service_key, number))
     applications = _app_addresses(pod)
-    classes = {port: destination_class(tuple(destinations)) for port, destinations in leading.items()}
+    classes = {port: inbound_class(key, port) for port in leading}
     outbound = OutboundListener(
         name="outbound", address=address, port=OUTBOUND_PORT, route_configuration=ROUTE_CONFIGURATION
     )

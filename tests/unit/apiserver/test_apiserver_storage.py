@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -171,9 +172,16 @@ def test_a_damaged_file_is_refused(tmp_path: Path):
         Storage(tmp_path / "state.db")
 
 
-def test_synchronous_is_full(storage: Storage):
-    """The setting that survives a power cut is really on: SQLite numbers FULL 2."""
-    assert storage._db.execute("PRAGMA synchronous").fetchone() == (2,)
+async def test_what_is_acknowledged_was_synced(storage: Storage, monkeypatch: pytest.MonkeyPatch):
+    """The log is synced after the last commit and before the acknowledgement; one sync serves all that wait for it."""
+    synced: list[int] = []
+    monkeypatch.setattr("meshpass.apiserver.durability.os.fdatasync", lambda _: synced.append(storage.revision))
+    storage.put(Key("widgets", "default", "a"), {"metadata": {"uid": "1"}})
+
+    await asyncio.gather(*(storage.wait_durable() for _ in range(20)))
+
+    assert synced[-1] == storage.revision
+    assert len(synced) <= 2
     assert storage._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 

@@ -17,7 +17,9 @@ COMMANDS = ["up", "down", "status", "wait", "env", "exec", "demo", "apply", "get
 TOKEN_COMMANDS = ["create", "decode", "key create", "key public"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "jwks", "jwks refresh"] + [f"token {command}" for command in TOKEN_COMMANDS])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "jwks", "jwks refresh"] + [f"token {command}" for command in TOKEN_COMMANDS]
+)
 def test_every_help_has_examples(command):
     """One per line, as they are typed."""
     found = CliRunner().invoke(build_app(), [*command.split(), "--help"])

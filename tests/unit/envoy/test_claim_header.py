@@ -17,6 +17,7 @@ from meshpass.ir import ClaimHeader, PayloadRules, Phase, PhasePolicies, PolicyS
 
 Written = tuple[str, str, str]
 """Header, format, action."""
+CLAIM = "x-meshpass-claim"
 NAMESPACE = "envoy.filters.http.jwt_authn"
 
 
@@ -55,6 +56,19 @@ def dynamic(key: str, claim: str) -> str:
     return f"%DYNAMIC_METADATA({NAMESPACE}:{key}:{claim})%"
 
 
+def whole(key: str, claim: str) -> str:
+    value = f"metadata.filter_metadata['{NAMESPACE}']['{key}']['{claim}']"
+    return f"%CEL({{true: int({value})}}[double(int({value})) == {value}])%"
+
+
+def value(name: str, key: str = "k", claim: str = "org") -> list[str | Written]:
+    """A claim is written as Envoy renders it, and a whole number once more in digits."""
+    return [
+        (name, dynamic(key, claim), "OVERWRITE_IF_EXISTS_OR_ADD"),
+        (name, whole(key, claim), "OVERWRITE_IF_EXISTS_OR_ADD"),
+    ]
+
+
 def test_without_policies_nothing_is_changed() -> None:
     """Most meshes have no claim headers most of the time."""
     assert build(PolicySet()) == []
@@ -63,10 +77,7 @@ def test_without_policies_nothing_is_changed() -> None:
 
 def test_a_header_that_is_overwritten_is_first_taken_from_everyone() -> None:
     """Also from requests on routes without a policy: the application never sees a client's own copy."""
-    assert build(PolicySet(pre=phase(k=rules(header("x-org"))))) == [
-        "x-org",
-        ("x-org", dynamic("k", "org"), "OVERWRITE_IF_EXISTS_OR_ADD"),
-    ]
+    assert build(PolicySet(pre=phase(k=rules(header("x-org"))))) == ["x-org", *value("x-org")]
 
 
 def test_headers_of_the_second_phase_are_taken_in_the_first() -> None:
@@ -74,13 +85,16 @@ def test_headers_of_the_second_phase_are_taken_in_the_first() -> None:
     policies = PolicySet(post=phase(k=rules(header("x-org"))))
 
     assert build(policies) == ["x-org"]
-    assert build(policies, Phase.POST_AUTHZ) == [("x-org", dynamic("k", "org"), "OVERWRITE_IF_EXISTS_OR_ADD")]
+    assert build(policies, Phase.POST_AUTHZ) == value("x-org")
 
 
 def test_an_appended_header_is_taken_from_nobody() -> None:
     """A comma joins as a second header line does."""
     assert build(PolicySet(pre=phase(k=rules(header("x-org", append=True))))) == [
-        ("x-org", dynamic("k", "org"), "APPEND_IF_EXISTS_OR_ADD")
+        CLAIM,
+        *value(CLAIM),
+        ("x-org", f"%REQ({CLAIM})%", "APPEND_IF_EXISTS_OR_ADD"),
+        CLAIM,
     ]
 
 
@@ -91,14 +105,15 @@ def test_another_delimiter_joins_in_headers_of_the_filters_own() -> None:
     names = [entry if isinstance(entry, str) else entry[0] for entry in found]
     assert names == [
         "x-meshpass-claim",
-        "x-meshpass-joined",
         "x-meshpass-claim",
+        "x-meshpass-claim",
+        "x-meshpass-joined",
         "x-meshpass-joined",
         "x-meshpass-joined",
         "x-meshpass-joined",
         "x-org",
-        "x-meshpass-claim",
         "x-meshpass-joined",
+        "x-meshpass-claim",
     ]
     assert ("x-meshpass-claim", dynamic("k", "org"), "OVERWRITE_IF_EXISTS_OR_ADD") in found
     # A percent sign is a command's sign to the formatter, and has to be doubled to be itself.
@@ -121,8 +136,8 @@ def test_where_one_policy_appends_and_another_overwrites_the_clients_copy_waits_
     assert found[2] == "x-org"
     back = f"%CEL([metadata.filter_metadata['{NAMESPACE}']['a'], request.headers['x-meshpass-saved-x-org']][1])%"
     assert found[3] == ("x-org", back, "OVERWRITE_IF_EXISTS_OR_ADD")
-    assert found[4] == ("x-org", dynamic("a", "org"), "APPEND_IF_EXISTS_OR_ADD")
-    assert found[5] == ("x-org", dynamic("b", "org"), "OVERWRITE_IF_EXISTS_OR_ADD")
+    appended = ("x-org", f"%REQ({CLAIM})%", "APPEND_IF_EXISTS_OR_ADD")
+    assert found[4:] == [CLAIM, *value(CLAIM, "a"), appended, CLAIM, *value("x-org", "b")]
     assert build(policies, Phase.POST_AUTHZ) == ["x-meshpass-saved-x-org"]
 
 
@@ -138,7 +153,7 @@ def test_a_payload_header_is_taken_from_the_client_and_moved_under_its_name() ->
 @pytest.mark.parametrize("claim", ["org", "a.b", "solo.io/company", "a_b-c"])
 def test_a_plain_claim_is_a_command(claim: str) -> None:
     """Characters that mean nothing to the formatter stay as they are."""
-    (_, written) = build(PolicySet(pre=phase(k=rules(header("x-org", claim)))))
+    (_, written, _) = build(PolicySet(pre=phase(k=rules(header("x-org", claim)))))
 
     assert written == ("x-org", dynamic("k", claim), "OVERWRITE_IF_EXISTS_OR_ADD")
 
@@ -148,7 +163,7 @@ def test_a_plain_claim_is_a_command(claim: str) -> None:
 )
 def test_any_other_claim_is_an_expression_in_which_it_is_only_text(claim: str) -> None:
     """Nothing in its name is left that could end the literal or the command."""
-    (_, written) = build(PolicySet(pre=phase(k=rules(header("x-org", claim)))))
+    (_, written, _) = build(PolicySet(pre=phase(k=rules(header("x-org", claim)))))
 
     assert isinstance(written, tuple)
     start, end = f"%CEL(metadata.filter_metadata['{NAMESPACE}']['k']['", "'])%"

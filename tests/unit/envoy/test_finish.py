@@ -42,9 +42,9 @@ def tables(policies: PhasePolicies) -> tuple[str, str]:
     assert config(build(policies)).typed_config.Unpack(message)
     lines = message.default_source_code.inline_string.splitlines()
     assert lines[0].startswith("local NAMESPACE = ")
-    assert lines[1].startswith("local failed = ")
-    assert lines[2].startswith("local rerouted = ")
-    return tuple(_read(line.split(" = ", 1)[1]) for line in lines[1:3])  # type: ignore[return-value]
+    assert lines[2].startswith("local failed = ")
+    assert lines[3].startswith("local rerouted = ")
+    return tuple(_read(line.split(" = ", 1)[1]) for line in lines[2:4])  # type: ignore[return-value]
 
 
 def _read(line: str) -> str:
@@ -110,3 +110,14 @@ def test_no_text_of_a_user_can_end_its_literal(hostile: str) -> None:
     assert set(re.sub(r'"(?:\\\d{3})*"', "", line)) <= set(
         "local failed = {}[],alternatives=keepingheadersparametersall_true"
     )
+
+
+def test_what_is_taken_out_of_the_query_is_found_by_the_provider_that_accepted() -> None:
+    """Under the key that the JWT filter writes, with the names of the parameters."""
+    message = Lua()
+    policies = PhasePolicies(stripped=MappingProxyType({"one": ("t", "u")}))
+    assert config(build(policies)).typed_config.Unpack(message)
+
+    line = message.default_source_code.inline_string.splitlines()[4]
+
+    assert _read(line) == "local stripped = {['provider:one']={['t']=true,['u']=true}}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshpass.apiserver.pattern import Pattern, compile_pattern
+from meshpass.regex import Regex, RegexError, compile_regex
 
 ATOMS = st.sampled_from(
     ["a", "b", ".", "[ab]", "[^a]", "[b-d]", r"\w", r"\d", r"\S", r"\W", "^", r"\b", r"\B", "(?:)", r"\n", "(?i:A)"]
@@ -18,7 +18,7 @@ EXPRESSIONS = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, min_size=1, max_size=3).map("".join),
         st.lists(inner, min_size=1, max_size=3).map(lambda parts: f"({'|'.join(parts)})"),
-        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "{1,}", "*?", "+?", "??", "{,2}"])).map(
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2}", "{1,2}", "{1,}", "*?", "+?", "??"])).map(
             lambda pair: f"(?:{pair[0]}){pair[1]}"
         ),
     ),
@@ -31,7 +31,7 @@ def test_it_matches_what_pythons_engine_matches(expression: str, text: str):
     """They agree on every text, but for the empty one, in which Python found no ``\\B`` before 3.14."""
     expected = re.search(expression, text, re.ASCII) is not None
 
-    assert Pattern(expression).matches(text) is expected
+    assert Regex(expression).is_in(text) is expected
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_it_matches_what_pythons_engine_matches(expression: str, text: str):
 )
 def test_expressions(expression: str, good: str, bad: str | None):
     """The dialect of RE2: the end is the end, classes are ASCII, characters are code points."""
-    assert compile_pattern(expression).matches(good)
-    assert bad is None or not compile_pattern(expression).matches(bad)
+    assert compile_regex(expression).is_in(good)
+    assert bad is None or not compile_regex(expression).is_in(bad)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_expressions(expression: str, good: str, bad: str | None):
 )
 def test_what_re2_does_not_have_is_refused(expression: str):
     """Back-references, look-around, atomic groups; errors of syntax; what grows too large."""
-    with pytest.raises(re.error):
-        Pattern(expression)
+    with pytest.raises(RegexError):
+        Regex(expression)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_what_re2_does_not_have_is_refused(expression: str):
 @pytest.mark.timeout(20)
 def test_no_expression_takes_long(expression: str):
     """On these texts Python's own engine would not come to an end."""
-    assert isinstance(Pattern(expression).matches("a" * 3000 + "!"), bool)
+    assert isinstance(Regex(expression).is_in("a" * 3000 + "!"), bool)
