@@ -156,8 +156,9 @@ class Wrong:
     def describe(self, worlds: list[World]) -> str:
         around = worlds[self.exchange.first : self.exchange.last + 1]
         asked = ASKS[self.exchange.request]
-        answer = self.exchange.body.decode() if self.exchange.upstream else ""
-        lines = [f"{self.what}: {asked} was answered {self.exchange.status} {answer}"]
+        seen = msgspec.json.decode(self.exchange.body, type=Seen) if self.exchange.upstream else None
+        what = f"{self.exchange.status}, header {seen.header!r}, tokens in {set(seen.places)}" if seen else "refused"
+        lines = [f"{self.what}: {asked} was answered {what}"]
         lines += [f"{self.exchange.first + index}: {mean(world, asked)} {world}" for index, world in enumerate(around)]
         return "\n".join(lines)
 
@@ -182,10 +183,13 @@ def find_wrong(exchange: Exchange, meanings: list[Meaning]) -> str:
     seen = msgspec.json.decode(exchange.body, type=Seen)
     if seen.header not in set(allowed_headers(seen.header, meanings)):
         return "wrong header"
-    left = {meaning.left for meaning in meanings}
-    if all(meaning.passed for meaning in meanings) and None not in left and seen.places not in left:
+    left = [meaning.left for meaning in meanings if meaning.left is not None]
+    if len(left) < len(meanings) or not all(meaning.passed for meaning in meanings):
+        return ""
+    # Between two worlds a token may be removed from where either of them removes it.
+    if not any(seen.places <= places for places in left):
         return "token sent on"
-    return ""
+    return "" if seen.places >= frozenset.intersection(*left) else "token lost"
 
 
 def allowed_headers(seen: str, meanings: list[Meaning]) -> Iterator[str]:
