@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.envoy.build import build_snapshot
+from meshpass.envoy.class_move import RENAMED
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
@@ -84,12 +85,12 @@ class Reconciler:
         return tuple(self._published)
 
     def policy_of(self, selection_class: str) -> ObjectKey | None:
-        """The policy that holds on a selection class."""
-        return self._policies.get(selection_class)
+        """The policy that holds on a selection class, also under the name that it has while routes are switched."""
+        return self._policies.get(selection_class.rstrip(RENAMED))
 
     def note_unknown_key(self, selection_class: str) -> None:
         """A proxy saw a token of this class whose key it does not have: the policy's key sets are asked again soon."""
-        policy = self._policies.get(selection_class)
+        policy = self.policy_of(selection_class)
         for source, fetch in self._key_sources.items():
             if policy in fetch.policies:
                 self._keys.note_unknown_kid(source)
