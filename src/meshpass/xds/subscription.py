@@ -5,6 +5,10 @@ Envoy's "xDS REST and gRPC protocol" (Incremental xDS) forces most of what is he
 - **A rejected response of several resources is sent again in halves** until each culprit stands alone. Envoy may have
   applied any part of a rejected response, so nothing of it counts as acknowledged, and its words name one culprit at
   most. A resource that was rejected alone is not sent again before it has a new version or is asked for anew.
+- **An extension config is sent alone, and never twice after a rejection.** Envoy remembers the last one that it was
+  sent for a name, refused or not, and acknowledges the same bytes at once without looking at them. After a rejection
+  the next version is sent even if it is the one that the client acknowledged before: only then is the refused one
+  looked at again, should it come back.
 - **Names that do not exist.** For types that Envoy waits for while it warms a cluster or listener (endpoints, secrets,
   extension configs, routes) nothing is said: the name may come with the next Snapshot, and "removed" would end the
   warming with an empty cluster, a missing filter or no routes. For other types the answer is ``removed_resources``.
@@ -26,6 +30,9 @@ WILDCARD = "*"
 
 WARMED = frozenset({ENDPOINTS, SECRET, EXTENSION_CONFIG, ROUTES})
 """Types whose absence is not told to a client that asks: it is waiting, and what it asks for may still come."""
+
+REMEMBERED = frozenset({EXTENSION_CONFIG})
+"""Types of which Envoy remembers what it refused."""
 
 
 class State(Enum):
@@ -109,6 +116,8 @@ class Subscription:
         """Name → number of the last acknowledged send that had it."""
         self._acknowledged: dict[str, Resource] = {}
         self._rejected: dict[str, Rejected] = {}
+        self._remembered: set[str] = set()
+        """Names of which the client remembers something that it refused, and has not been sent anything since."""
         self._apart: dict[str, int] = {}
         """Name → group: suspects of a rejected response, to be sent apart from each other."""
         self._owed: set[str] = set()
@@ -296,6 +305,8 @@ class Subscription:
             self._apart[name] = base + (1 if index < len(names) // 2 else 2)
 
     def _refuse(self, name: str, resource: Resource | None, message: str) -> Rejected:
+        if self.type_url in REMEMBERED:
+            self._remembered.add(name)
         held = self._acknowledged.get(name)
         sources = resource.sources if resource else frozenset()
         rejected = Rejected(
@@ -340,6 +351,8 @@ class Subscription:
     def _version(self, name: str) -> str | None:
         """The version that the client has or is being sent; ``None`` for nothing."""
         number = self._latest.get(name)
+        if number is None and name in self._remembered:
+            return None
         resource = self._acknowledged.get(name) if number is None else self._in_flight[number][name]
         return resource.version if resource else None
 
@@ -351,8 +364,10 @@ class Subscription:
         if not entries and self._greeting_due:
             return (self._send({}),)
 
-        def group(name: str) -> int:
-            return self._apart.get(name, 0)
+        alone = self.type_url in REMEMBERED
+
+        def group(name: str) -> tuple[int, str]:
+            return self._apart.get(name, 0), name if alone else ""
 
         names = sorted(entries, key=lambda name: (group(name), entries[name] is not None, name))
         parts = [tuple(part) for _, part in groupby(names, key=group)]
@@ -365,6 +380,7 @@ class Subscription:
         for name in entries:
             self._latest[name] = self._sent
             self._apart.pop(name, None)
+            self._remembered.discard(name)
             self._owed.discard(name)
             self._dropped.discard(name)
         return Send(

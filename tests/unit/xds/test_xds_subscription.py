@@ -354,3 +354,25 @@ def test_sends_are_values() -> None:
     (send,) = subscribed("a").offer(offer(a="1"))
 
     assert send == Send(type_url=CLUSTER, nonce="1", resources=(offer(a="1")["a"],), removed=())
+
+
+def test_extension_configs_are_sent_one_by_one() -> None:
+    """Envoy would acknowledge the good and the bad of a refused response when they come again."""
+    subscription = subscribed("a", "b", type_url=EXTENSION_CONFIG)
+
+    assert step(subscription, offer(EXTENSION_CONFIG, a="1", b="1")) == [("1", {"a": "1"}, []), ("2", {"b": "1"}, [])]
+
+
+def test_after_a_refused_extension_config_the_good_one_is_sent_again() -> None:
+    """Or Envoy would acknowledge the bad one, unseen, when it comes back."""
+    subscription = settled(subscribed("a", type_url=EXTENSION_CONFIG), offer(EXTENSION_CONFIG, a="good"))
+    ((nonce, _, _),) = step(subscription, offer(EXTENSION_CONFIG, a="bad"))
+    subscription.receive(ask(nonce=nonce, type_url=EXTENSION_CONFIG, error="no"))
+    assert step(subscription, offer(EXTENSION_CONFIG, a="bad")) == []
+
+    ((nonce, sent, _),) = step(subscription, offer(EXTENSION_CONFIG, a="good"))
+    assert sent == {"a": "good"}
+    subscription.receive(ask(nonce=nonce, type_url=EXTENSION_CONFIG))
+    ((_, sent, _),) = step(subscription, offer(EXTENSION_CONFIG, a="bad"))
+
+    assert sent == {"a": "bad"}
