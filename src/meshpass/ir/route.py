@@ -63,8 +63,3 @@ class RouteConfiguration:
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
-
-    @property
-    def selection_classes(self) -> frozenset[str]:
-        """Every class that a route of this configuration carries."""
-        return frozenset(route.selection_class for host in self.virtual_hosts for route in host.routes)

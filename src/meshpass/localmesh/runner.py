@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def run_supervisor(
     # fork handlers would only complain in the log.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from meshpass.localmesh.supervisor import SupervisorSettings, supervise
+    from meshpass.logformat import log_to_stderr
     from meshpass.translate.settings import parse_feature_gates
 
     settings = SupervisorSettings(
@@ -69,6 +71,8 @@ def run_supervisor(
         state=state,
         gates=parse_feature_gates(feature_gates),
     )
+    # Detached, standard error is the supervisor's log; in the foreground it is where people read.
+    log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(supervise(settings, announce, on_ready))
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from meshpass.api.common import DestinationKind, DestinationReference
 from meshpass.api.objectset import ObjectKey
+from meshpass.translate.finding import NO_EFFECT_YET
 from meshpass.translate.service import ServiceEntry, ServicePort, Services
 
 
@@ -33,11 +34,11 @@ def resolve_destination(
 ) -> Destination | DestinationProblem:
     """The Service port that a reference of ``referrer`` means; missing parts are the referrer's own."""
     if reference.aws_lambda is not None:
-        return DestinationProblem(f"{path}.awsLambda", "cloud functions have no effect yet")
+        return DestinationProblem(f"{path}.awsLambda", NO_EFFECT_YET)
     if reference.kind is not DestinationKind.SERVICE:
-        return DestinationProblem(f"{path}.kind", f"destinations of kind {reference.kind} have no effect yet")
+        return DestinationProblem(f"{path}.kind", NO_EFFECT_YET)
     if reference.subset:
-        return DestinationProblem(f"{path}.subset", "subsets have no effect yet")
+        return DestinationProblem(f"{path}.subset", NO_EFFECT_YET)
     if reference.ref is None or not reference.ref.name:
         return DestinationProblem(f"{path}.ref.name", "names no Service")
     key = ObjectKey(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from meshpass.api.fieldpath import set_paths
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.struct import ApiStruct
-from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.finding import Finding, no_effect
 
 ACTED_ON: dict[str, frozenset[str]] = {
     "JWTPolicy": frozenset(
@@ -52,13 +52,8 @@ def find_without_effect(key: ObjectKey, spec: ApiStruct) -> tuple[Finding, ...]:
             continue
         if not any(path.startswith((f"{shorter}.", f"{shorter}[")) for shorter in named):
             named.append(path)
-    return tuple(_finding(key, path) for path in named)
+    return tuple(no_effect(key, path) for path in named)
 
 
 def _acted_on(known: Iterable[str], schema_path: str) -> bool:
     return any(schema_path == path or schema_path.startswith((f"{path}.", f"{path}[", f"{path}{{")) for path in known)
-
-
-def _finding(key: ObjectKey, path: str) -> Finding:
-    message = f"no effect yet: {path}"
-    return Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_EFFECT, message=message)

@@ -44,6 +44,10 @@ class Reason(StrEnum):
     PROGRAMMED = "Programmed"
 
 
+NO_EFFECT_YET = "has no effect yet"
+"""What is wrong with a field that the API has and Meshpass does not act on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """One thing to know about one object."""
@@ -57,3 +61,8 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message
+
+
+def no_effect(key: ObjectKey, path: str, severity: Severity = Severity.WARNING) -> Finding:
+    """What is said of a field that is not acted on yet."""
+    return Finding(key=key, severity=severity, reason=Reason.NO_EFFECT, message=f"no effect yet: {path}")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from meshpass.api.routetable import HeaderMatcher, HTTPRequestMatcher, QueryParameterMatcher, StringMatch
 from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
+from meshpass.translate.finding import NO_EFFECT_YET
 from meshpass.translate.pattern import regex_problem
 
 MAX_NAME = 256
@@ -26,7 +27,7 @@ class MatcherProblem(NamedTuple):
 def translate_matcher(matcher: HTTPRequestMatcher, path: str) -> RouteMatch | MatcherProblem:
     """The conditions of one matcher; the route of a matcher that cannot be expressed must not match without it."""
     if matcher.port:
-        return MatcherProblem(f"{path}.port", "matching the port of the host has no effect yet")
+        return MatcherProblem(f"{path}.port", NO_EFFECT_YET)
     where = _translate_path(matcher.uri, f"{path}.uri")
     if isinstance(where, MatcherProblem):
         return where

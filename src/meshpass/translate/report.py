@@ -28,8 +28,3 @@ class Report:
     """What there is to say about every object that gets a status."""
 
     objects: Mapping[ObjectKey, ObjectReport]
-
-    def findings(self, key: ObjectKey) -> tuple[Finding, ...]:
-        """The findings about one object; none if it is unknown."""
-        report = self.objects.get(key)
-        return report.findings if report else ()

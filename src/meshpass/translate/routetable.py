@@ -10,7 +10,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import ForwardTo, HTTPRoute, RouteTable
 from meshpass.ir import DirectResponse, Forward, Route, RouteAction, RouteMatch, WeightedBackend
 from meshpass.translate.destination import Destination, DestinationProblem, resolve_destination
-from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.finding import NO_EFFECT_YET, Finding, Reason, Severity, no_effect
 from meshpass.translate.host import host_problem, normalize_host
 from meshpass.translate.matcher import MatcherProblem, translate_matcher
 from meshpass.translate.selection_class import REQUIRE_AUTH, RouteProperties
@@ -99,6 +99,8 @@ def translate_table(
 
 
 def _finding(key: ObjectKey, severity: Severity, path: str, message: str) -> Finding:
+    if message == NO_EFFECT_YET:
+        return no_effect(key, path, severity)
     reason = Reason.BACKEND_NOT_FOUND if ".destinations[" in path else Reason.INVALID
     return Finding(key=key, severity=severity, reason=reason, path=path, message=message)
 
@@ -156,7 +158,7 @@ def _translate_action(
         return DirectResponse(status=answer.status, body=answer.body), [], []
     actions = {"delegate": http.delegate, "redirect": http.redirect, "graphql": http.graphql}
     used = [name for name, value in actions.items() if value is not None]
-    message = f"{used[0]} has no effect yet" if used else "has no action; set forwardTo"
+    message = NO_EFFECT_YET if used else "has no action; set forwardTo"
     return REPLACED, [], [(f"{path}.{used[0]}" if used else path, message)]
 
 
@@ -169,7 +171,7 @@ def _translate_forward(
         "hostRewrite": forward.host_rewrite,
         "autoHostRewrite": forward.auto_host_rewrite or None,
     }
-    problems = [(f"{path}.{name}", "has no effect yet") for name, value in rewrites.items() if value is not None]
+    problems = [(f"{path}.{name}", NO_EFFECT_YET) for name, value in rewrites.items() if value is not None]
     references = [(f"{path}.destinations[{i}]", reference) for i, reference in enumerate(forward.destinations)]
     if not references and table.spec.default_destination is not None:
         references = [("spec.defaultDestination", table.spec.default_destination)]

@@ -61,7 +61,7 @@ def test_what_a_reference_means(reference: DestinationReference, backend: str) -
     [
         pytest.param(DestinationReference(aws_lambda=AwsLambda()), "d.awsLambda", "no effect yet", id="function"),
         pytest.param(
-            DestinationReference(kind=DestinationKind.VIRTUAL_DESTINATION), "d.kind", "VIRTUAL_DESTINATION", id="kind"
+            DestinationReference(kind=DestinationKind.VIRTUAL_DESTINATION), "d.kind", "no effect yet", id="kind"
         ),
         pytest.param(
             DestinationReference(ref=ObjectReference(name="one"), subset={"v": "1"}),

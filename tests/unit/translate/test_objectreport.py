@@ -115,11 +115,3 @@ def test_a_table_outside_of_every_workspace_makes_no_routes() -> None:
     for kind, name in (("RouteTable", "table"), ("JWTPolicy", "policy")):
         assert told(translation, ObjectKey(kind, "cluster1", "nowhere", name))
     assert not any("www.example.com" in host.domains for host in translation.proxies[CLIENT].routes.virtual_hosts)
-
-
-def test_the_findings_of_an_unknown_object_are_none() -> None:
-    """Nobody has to ask first whether it is there."""
-    report = translate(table()).report
-
-    assert report.findings(TABLE) == report.objects[TABLE].findings
-    assert report.findings(POLICY) == ()
