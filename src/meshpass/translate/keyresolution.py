@@ -13,9 +13,9 @@ from meshpass.api.duration import parse_duration
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import JWTPolicy, JWTProvider, RemoteJWKS, SecretReference
 from meshpass.errors import ManifestError
-from meshpass.translate.destination import DestinationProblem, resolve_destination
+from meshpass.translate.destination import DestinationProblem
+from meshpass.translate.keydestination import Destinations, resolve_key_destination
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
-from meshpass.translate.service import EndpointIndex, Services
 from meshpass.translate.workspace import WorkspaceIndex
 
 
@@ -37,8 +37,7 @@ class KeyContext:
     """All that keys are found in."""
 
     secrets: Mapping[ObjectKey, Secret]
-    services: Services
-    endpoints: EndpointIndex
+    destinations: Destinations
     workspaces: WorkspaceIndex
     key_sets: KeySets
 
@@ -97,8 +96,8 @@ def _source(key: ObjectKey, path: str, remote: RemoteJWKS, context: KeyContext) 
         return DestinationProblem(f"{path}.url", "is no http or https URL")
     if remote.destination_ref is None:
         return KeySource(remote.url)
-    found = resolve_destination(remote.destination_ref, key, f"{path}.destinationRef", context.services)
-    return found if isinstance(found, DestinationProblem) else KeySource(remote.url, found.backend)
+    found = resolve_key_destination(remote.destination_ref, key, f"{path}.destinationRef", context.destinations)
+    return found if isinstance(found, DestinationProblem) else KeySource(remote.url, found.name)
 
 
 def find_sources(policies: Mapping[ObjectKey, JWTPolicy], context: KeyContext) -> Mapping[KeySource, KeyFetch]:
@@ -119,11 +118,8 @@ def _fetch(key: ObjectKey, remote: RemoteJWKS, context: KeyContext) -> KeyFetch:
     default = KeyFetch()
     endpoints = None
     if remote.destination_ref is not None:
-        found = resolve_destination(remote.destination_ref, key, "", context.services)
-        if not isinstance(found, DestinationProblem):
-            service = found.service.key
-            place = (service.cluster, service.namespace, service.name, found.port.name)
-            endpoints = context.endpoints.get(place, ())
+        found = resolve_key_destination(remote.destination_ref, key, "", context.destinations)
+        endpoints = () if isinstance(found, DestinationProblem) else found.endpoints
     retry = remote.retry_policy
     backoff = retry.backoff if retry else None
     base = _seconds(backoff.base_interval if backoff else None, default.retry_base_seconds)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from meshpass.api.admin import KubernetesCluster, Workspace
 from meshpass.api.common import DestinationSelector, RouteSelector
 from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
+from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
 from meshpass.api.security import JWTPolicy
+from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
+from meshpass.translate.keydestination import Destinations
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.precedence import Winners, decide
@@ -70,7 +73,16 @@ def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, 
     )
     services = memo(index_services, objects.all(Service))
     endpoints = memo(index_endpoints, objects.all(EndpointSlice))
-    context = memo(_key_context, objects.all(Secret), services, endpoints, workspaces, key_sets)
+    destinations = memo(
+        _key_destinations,
+        services,
+        endpoints,
+        objects.all(ExternalService),
+        objects.all(ExternalEndpoint),
+        objects.all(VirtualDestination),
+        workspaces,
+    )
+    context = memo(_key_context, objects.all(Secret), destinations, workspaces, key_sets)
     tables = memo(_translate_tables, objects.all(RouteTable), workspaces, services, objects.problems, memo)
     policies = by_age(objects.all(JWTPolicy))
     decisions = tuple(
@@ -100,14 +112,28 @@ def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, 
     )
 
 
-def _key_context(
-    secrets: Mapping[ObjectKey, Secret],
+def _key_destinations(  # noqa: PLR0917
     services: Services,
     endpoints: EndpointIndex,
+    external_services: Mapping[ObjectKey, ExternalService],
+    external_endpoints: Mapping[ObjectKey, ExternalEndpoint],
+    virtual_destinations: Mapping[ObjectKey, VirtualDestination],
     workspaces: WorkspaceIndex,
-    key_sets: KeySets,
+) -> Destinations:
+    return Destinations(
+        services=services,
+        endpoints=endpoints,
+        external_services=external_services,
+        external_endpoints=external_endpoints,
+        virtual_destinations=virtual_destinations,
+        workspaces=workspaces,
+    )
+
+
+def _key_context(
+    secrets: Mapping[ObjectKey, Secret], destinations: Destinations, workspaces: WorkspaceIndex, key_sets: KeySets
 ) -> KeyContext:
-    return KeyContext(secrets=secrets, services=services, endpoints=endpoints, workspaces=workspaces, key_sets=key_sets)
+    return KeyContext(secrets=secrets, destinations=destinations, workspaces=workspaces, key_sets=key_sets)
 
 
 def _translate_tables(

@@ -6,8 +6,23 @@ import base64
 
 import pytest
 
-from meshpass.api.common import DestinationReference, ObjectReference, PortSelector
+from meshpass.api.common import (
+    DestinationKind,
+    DestinationReference,
+    ObjectReference,
+    ObjectSelector,
+    PortProtocol,
+    PortSelector,
+)
 from meshpass.api.core import Secret
+from meshpass.api.external import (
+    ExternalEndpoint,
+    ExternalEndpointPort,
+    ExternalEndpointSpec,
+    ExternalService,
+    ExternalServicePort,
+    ExternalServiceSpec,
+)
 from meshpass.api.metadata import ObjectMeta
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import (
@@ -21,10 +36,12 @@ from meshpass.api.security import (
     RetryBackoff,
     SecretReference,
 )
+from meshpass.api.virtualdestination import VirtualDestination, VirtualDestinationPort, VirtualDestinationSpec
 from meshpass.ir import Endpoint
+from meshpass.translate.keydestination import Destinations
 from meshpass.translate.keyresolution import KeyContext, KeyText, find_sources, resolve_keys
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
-from meshpass.translate.service import ServiceEntry, ServicePort
+from meshpass.translate.service import EndpointIndex, ServiceEntry, ServicePort
 from meshpass.translate.workspace import WorkspaceIndex
 
 META = ObjectMeta(name="x", namespace="httpbin")
@@ -38,17 +55,67 @@ WORKSPACES = WorkspaceIndex(
     selected={},
     findings=(),
 )
+PORTS = (ExternalServicePort(number=443, name="https"), ExternalServicePort(number=80, name="plain"))
+EXTERNAL_SERVICES = {
+    ObjectKey("ExternalService", "cluster1", "httpbin", name): ExternalService(
+        metadata=ObjectMeta(name=name, namespace="httpbin"), spec=spec
+    )
+    for name, spec in {
+        "by-host": ExternalServiceSpec(hosts=("keys.example",), ports=PORTS),
+        "by-address": ExternalServiceSpec(addresses=("192.0.2.7", "192.0.2.0/24"), ports=PORTS),
+        "by-endpoint": ExternalServiceSpec(hosts=("keys.example",), ports=PORTS, selector={"host": "keys"}),
+    }.items()
+}
+EXTERNAL_ENDPOINTS = {
+    ObjectKey("ExternalEndpoint", "cluster1", "httpbin", "keys"): ExternalEndpoint(
+        metadata=ObjectMeta(name="keys", namespace="httpbin", labels={"host": "keys", "more": "x"}),
+        spec=ExternalEndpointSpec(
+            address="127.0.0.8",
+            ports=(ExternalEndpointPort(name="https", number=8443), ExternalEndpointPort(name="plain", number=8080)),
+        ),
+    ),
+    ObjectKey("ExternalEndpoint", "cluster1", "other", "keys"): ExternalEndpoint(
+        metadata=ObjectMeta(name="keys", namespace="other", labels={"host": "keys"}),
+        spec=ExternalEndpointSpec(address="127.0.0.7", ports=(ExternalEndpointPort(number=1),)),
+    ),
+}
+VIRTUAL_DESTINATIONS = {
+    ObjectKey("VirtualDestination", "cluster1", "httpbin", "keys"): VirtualDestination(
+        metadata=ObjectMeta(name="keys", namespace="httpbin"),
+        spec=VirtualDestinationSpec(
+            services=(ObjectSelector(labels={"app": "issuer"}),),
+            ports=(
+                VirtualDestinationPort(
+                    number=8000, protocol=PortProtocol.HTTPS, target_port=PortSelector(name="https")
+                ),
+            ),
+        ),
+    )
+}
 ISSUER = DestinationReference(ref=ObjectReference(name="issuer"), port=PortSelector(number=443))
 
 
-def context(secrets: dict[ObjectKey, Secret] | None = None, key_sets: KeySets | None = None) -> KeyContext:
-    entry = ServiceEntry(key=SERVICE, labels={}, ports=(ServicePort(name="https", number=443),))
-    return KeyContext(
-        secrets=secrets or {},
+def destinations(endpoints: EndpointIndex) -> Destinations:
+    entry = ServiceEntry(key=SERVICE, labels={"app": "issuer"}, ports=(ServicePort(name="https", number=443),))
+    return Destinations(
         services={SERVICE: entry},
-        endpoints={("cluster1", "httpbin", "issuer", "https"): (ENDPOINT,)},
+        endpoints=endpoints,
+        external_services=EXTERNAL_SERVICES,
+        external_endpoints=EXTERNAL_ENDPOINTS,
+        virtual_destinations=VIRTUAL_DESTINATIONS,
         workspaces=WORKSPACES,
-        key_sets=key_sets or {},
+    )
+
+
+def context(
+    secrets: dict[ObjectKey, Secret] | None = None,
+    key_sets: KeySets | None = None,
+    *,
+    endpoints: EndpointIndex | None = None,
+) -> KeyContext:
+    known = {("cluster1", "httpbin", "issuer", "https"): (ENDPOINT,)} if endpoints is None else endpoints
+    return KeyContext(
+        secrets=secrets or {}, destinations=destinations(known), workspaces=WORKSPACES, key_sets=key_sets or {}
     )
 
 
@@ -214,8 +281,7 @@ def test_what_a_policy_wishes_is_taken() -> None:
 
 def test_a_destination_without_endpoints_is_not_looked_up_elsewhere() -> None:
     """There is nowhere to connect to, which is not the same as going direct; one that is nowhere is no source."""
-    nowhere = context()
-    bare = KeyContext(secrets={}, services=nowhere.services, endpoints={}, workspaces=nowhere.workspaces, key_sets={})
+    bare = context(endpoints={})
     (fetch,) = find_sources({POLICY: policy(me=remote(destination_ref=ISSUER))}, bare).values()
     broken = remote(destination_ref=DestinationReference(ref=ObjectReference(name="nope")))
 
@@ -262,3 +328,47 @@ def test_a_policy_outside_of_every_workspace_fetches_nothing() -> None:
     inside = {POLICY: policy(a=JWTProvider(local=LocalJWKS(inline="x")), b=JWTProvider(remote=RemoteJWKS(url="no")))}
 
     assert dict(find_sources({outside: policy(me=remote()), **inside}, context())) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "port", "endpoints"),
+    [
+        ("EXTERNAL_SERVICE", "by-host", PortSelector(number=443), [("keys.example", 443)]),
+        ("EXTERNAL_SERVICE", "by-host", PortSelector(name="plain"), [("keys.example", 80)]),
+        ("EXTERNAL_SERVICE", "by-address", PortSelector(number=443), [("192.0.2.7", 443)]),
+        ("EXTERNAL_SERVICE", "by-endpoint", PortSelector(number=443), [("127.0.0.8", 8443)]),
+        ("EXTERNAL_SERVICE", "by-endpoint", PortSelector(number=80), [("127.0.0.8", 8080)]),
+        ("VIRTUAL_DESTINATION", "keys", None, [("127.0.0.9", 8443)]),
+    ],
+)
+def test_a_key_set_comes_through_what_is_outside_or_virtual(
+    kind: str, name: str, port: PortSelector | None, endpoints: list[tuple[str, int]]
+) -> None:
+    """Endpoints before addresses and hosts; Services of the own workspace behind a virtual destination."""
+    reference = DestinationReference(kind=DestinationKind(kind), ref=ObjectReference(name=name), port=port)
+    ((source, fetch),) = find_sources({POLICY: policy(me=remote(destination_ref=reference))}, context()).items()
+
+    assert fetch.endpoints == tuple(Endpoint(*one) for one in endpoints)
+    assert source.url == URL
+    assert f"/{name}:" in source.destination
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "port", "words"),
+    [
+        ("EXTERNAL_SERVICE", "nope", None, "there is no ExternalService nope"),
+        ("EXTERNAL_SERVICE", "by-host", None, "is needed"),
+        ("EXTERNAL_SERVICE", "by-host", PortSelector(number=1), "80, 443"),
+        ("VIRTUAL_DESTINATION", "by-host", None, "there is no VirtualDestination by-host"),
+        ("VIRTUAL_DESTINATION", "", None, "names no object"),
+    ],
+)
+def test_a_destination_that_is_not_there_is_no_source(
+    kind: str, name: str, port: PortSelector | None, words: str
+) -> None:
+    """The policy is told which, and denies."""
+    reference = DestinationReference(kind=DestinationKind(kind), ref=ObjectReference(name=name), port=port)
+    found = resolve(remote(destination_ref=reference))
+
+    assert found.source is None
+    assert words in found.problem
