@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import HeaderMutation
@@ -107,7 +108,7 @@ def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sourc
     name = filter_name(side, phase, Stage.FINISH)
     if not policies.failed and not policies.rerouted and not policies.stripped:
         return build_extension_config(name, HeaderMutation(), frozenset())
-    failed = ",".join(_failed(provider, policies.failed[provider]) for provider in sorted(policies.failed))
+    failed = ",".join(entry for name in sorted(policies.failed) for entry in _failed(name, policies.failed[name]))
     rerouted = _set(sorted(policies.rerouted))
     stripped = ",".join(
         f"[{_text(PROVIDER_KEY + provider)}]={_set(names)}" for provider, names in sorted(policies.stripped.items())
@@ -123,7 +124,19 @@ def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sourc
     return build_extension_config(name, script, sources)
 
 
-def _failed(provider: str, token: FailedToken) -> str:
+def _failed(provider: str, token: FailedToken) -> Iterator[str]:
+    """What is removed when the provider refused a token, and when it accepted one.
+
+    Then Envoy asks no other provider, and a further token is judged by nobody: where no provider keeps tokens, it is
+    removed from wherever any of them looks.
+    """
+    yield _entry(FAILED_KEY + provider, token)
+    if not token.keeping:
+        everywhere = replace(token, headers=token.all_headers, query_parameters=token.all_query_parameters)
+        yield _entry(PROVIDER_KEY + provider, everywhere)
+
+
+def _entry(key: str, token: FailedToken) -> str:
     fields = {
         "alternatives": _list(PROVIDER_KEY + name for name in token.alternatives),
         "keeping": _list(PROVIDER_KEY + name for name in token.keeping),
@@ -133,7 +146,7 @@ def _failed(provider: str, token: FailedToken) -> str:
         "all_parameters": _set(token.all_query_parameters),
     }
     body = ",".join(f"{name}={value}" for name, value in fields.items())
-    return f"[{_text(FAILED_KEY + provider)}]={{{body}}}"
+    return f"[{_text(key)}]={{{body}}}"
 
 
 def _list(items: Iterable[str]) -> str:

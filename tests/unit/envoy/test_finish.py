@@ -121,3 +121,13 @@ def test_what_is_taken_out_of_the_query_is_found_by_the_provider_that_accepted()
     line = message.default_source_code.inline_string.splitlines()[4]
 
     assert _read(line) == "local stripped = {['provider:one']={['t']=true,['u']=true}}"
+
+
+@pytest.mark.parametrize(("keeping", "found"), [((), True), (("one",), False)])
+def test_a_token_that_nobody_was_asked_about_is_removed_too(keeping: tuple[str, ...], found: bool) -> None:
+    """After a provider accepted another one, from wherever any provider looks; not where a provider keeps tokens."""
+    described = token(keeping=keeping, headers=("x-one",), all_headers=("x-one", "x-two"))
+    failed, _ = tables(PhasePolicies(failed=MappingProxyType({"one": described})))
+
+    assert ("['provider:one']=" in failed) is found
+    assert ("headers={'x-one','x-two'},parameters" in failed) is found
