@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from google.protobuf import json_format
 from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
 from meshpass.envoy.snapshot import ROUTES, TYPE_URL_ORDER, Snapshot
-from meshpass.ir import ObjectRef, Proxy
+from meshpass.ir import ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
 from meshpass.translate.report import ObjectReport
@@ -121,19 +122,27 @@ def _proxy(proxy: Proxy, base: Outcome) -> dict[str, Any]:
         for field in fields(Proxy)
         if field.name != "node" and getattr(proxy, field.name) != getattr(known, field.name)
     }
-    if "routes" in shown and known.routes is not None and proxy.routes is not None:
-        hosts = [plain(host) for host in proxy.routes.virtual_hosts if host not in known.routes.virtual_hosts]
-        shown["routes"] = {"virtual_hosts": hosts}
+    if "routes" in shown:
+        shown["routes"] = {one.name: _routes(one, known) for one in proxy.routes if one not in known.routes}
+    if "secrets" in shown:
+        shown["secrets"] = [f"{type(one).__name__} {one.name}" for one in proxy.secrets]
     return shown
+
+
+def _routes(routes: RouteConfiguration, known: Proxy) -> Any:
+    """What a route configuration says that it does not say in the base mesh."""
+    before = [host for one in known.routes if one.name == routes.name for host in one.virtual_hosts]
+    return plain(replace(routes, virtual_hosts=tuple(host for host in routes.virtual_hosts if host not in before)))
 
 
 def plain(value: Any) -> Any:
     """A value of the IR as YAML has it; fields that have their default are left out, a type that is one of several is named."""
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+        names = value.__struct_fields__ if isinstance(value, msgspec.Struct) else [one.name for one in fields(value)]
         shown = {
-            field.name: plain(inner)
-            for field in fields(value)
-            if (inner := getattr(value, field.name)) not in (None, (), False, "", frozenset(), {})
+            name: plain(inner)
+            for name in names
+            if (inner := getattr(value, name)) not in (None, (), False, "", frozenset(), {})
         }
         return {"type": type(value).__name__, **shown} if type(value).__name__ in _VARIANTS else shown
     if isinstance(value, StrEnum):
@@ -150,7 +159,21 @@ def plain(value: Any) -> Any:
 
 
 _VARIANTS = frozenset(
-    {"PathPrefix", "PathExact", "PathRegex", "Forward", "DirectResponse", "OutboundListener", "InboundListener"}
+    {
+        "PathPrefix",
+        "PathExact",
+        "PathRegex",
+        "PrefixRewrite",
+        "RegexRewrite",
+        "Forward",
+        "Redirect",
+        "DirectResponse",
+        "OutboundListener",
+        "InboundListener",
+        "GatewayListener",
+        "HttpChain",
+        "TcpChain",
+    }
 )
 
 

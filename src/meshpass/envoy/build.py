@@ -75,8 +75,8 @@ def _build_policies(side: Side, policies: PolicySet, memo: Memo) -> tuple[Resour
     return tuple(resources)
 
 
-def _build_routes(routes: RouteConfiguration | None, memo: Memo) -> Mapping[str, Resource]:
-    return {} if routes is None else _by_name((build_route_configuration(routes, memo),))
+def _build_routes(routes: tuple[RouteConfiguration, ...], memo: Memo) -> Mapping[str, Resource]:
+    return _by_name(memo(build_route_configuration, one, memo) for one in routes)
 
 
 def _by_name(resources: Iterable[Resource]) -> dict[str, Resource]:

@@ -27,7 +27,7 @@ def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
         return None
     return replace(
         new,
-        routes=new.routes and _rename_routes(new.routes, routes),
+        routes=tuple(_rename_routes(one, routes) for one in new.routes),
         policies=_rename_policies(new.policies, routes),
         listeners=tuple(_rename_listener(listener, inbound) for listener in new.listeners),
         inbound_policies=_rename_policies(new.inbound_policies, inbound),

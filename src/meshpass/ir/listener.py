@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from meshpass.ir.route import WeightedBackend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,73 @@ class InboundListener:
     backend: str
     selection_class: str
     """Names the port of this pod: the policies of all destinations that lead here hold on it."""
+    tcp: bool = False
+    """True: what comes is no HTTP, and is passed on as it is."""
 
 
-Listener = OutboundListener | InboundListener
+class TlsVersion(StrEnum):
+    """A version of TLS."""
+
+    TLS_1_0 = "1.0"
+    TLS_1_1 = "1.1"
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownstreamTls:
+    """TLS that a proxy ends."""
+
+    certificate: str = ""
+    """What it shows of itself: name of a ``TlsCertificate`` of the proxy, or"""
+    certificate_file: str = ""
+    """path of a PEM file that the proxy can read,"""
+    private_key_file: str = ""
+    """with the path of its key."""
+    authorities: str = ""
+    """Clients must show a certificate from these: name of a ``TrustedAuthorities`` of the proxy, or"""
+    authorities_file: str = ""
+    """path of a PEM file. Both empty: clients are not asked for one."""
+    subject_alt_names: tuple[str, ...] = ()
+    """A client's certificate must have one of these names; empty: any."""
+    minimum_version: TlsVersion = TlsVersion.TLS_1_2
+    maximum_version: TlsVersion = TlsVersion.TLS_1_3
+    cipher_suites: tuple[str, ...] = ()
+    """Up to TLS 1.2; empty: the proxy's default ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpChain:
+    """Connections that speak HTTP, in plain text or inside of TLS."""
+
+    name: str
+    route_configuration: str
+    server_names: tuple[str, ...] = ()
+    """Only connections that ask for one of these names (SNI, RFC 6066 §3); ``*.`` may begin one. Empty: any."""
+    tls: DownstreamTls | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpChain:
+    """Connections that are passed on as they are: plain TCP, or TLS that the destination ends."""
+
+    name: str
+    backends: tuple[WeightedBackend, ...]
+    server_names: tuple[str, ...] = ()
+    """As in ``HttpChain``; the TLS is looked into for its server name only."""
+    tls: DownstreamTls | None = None
+    """TLS that the proxy ends before passing on what is inside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayListener:
+    """A port of a gateway. A connection that no chain is for is closed."""
+
+    name: str
+    address: str
+    port: int
+    chains: tuple[HttpChain | TcpChain, ...]
+    """No two are for the same server name."""
+
+
+Listener = OutboundListener | InboundListener | GatewayListener

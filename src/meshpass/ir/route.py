@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
 
 from meshpass.ir.match import RouteMatch
+from meshpass.ir.option import RouteOptions
 from meshpass.ir.ref import ObjectRef
 
 
@@ -14,17 +19,43 @@ class WeightedBackend:
 
     backend: str
     weight: int
+    host_rewrite: str = ""
+    """The Host that these requests get; empty: they keep the client's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forward:
-    """The request goes to one of the backends."""
+class PrefixRewrite(msgspec.Struct, frozen=True, tag=True):
+    """The part of the path that the route's ``path`` matched (a prefix, or all of it) becomes ``value``."""
+
+    value: str
+
+
+class RegexRewrite(msgspec.Struct, frozen=True, tag=True):
+    """Every part of the path that matches ``pattern`` (RE2) becomes ``substitution``, where backslash and digit is a group."""
+
+    pattern: str
+    substitution: str
+
+
+PathRewrite = PrefixRewrite | RegexRewrite
+
+
+class Forward(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The request goes to one of the backends; of a CONNECT request, what comes through its tunnel."""
 
     backends: tuple[WeightedBackend, ...]
+    path_rewrite: PathRewrite | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectResponse:
+class Redirect(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The client is sent elsewhere; what is empty or None stays as it asked."""
+
+    status: int
+    """301, 302, 303, 307 or 308."""
+    host: str = ""
+    path: str | None = None
+
+
+class DirectResponse(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """The proxy answers by itself."""
 
     status: int
@@ -33,7 +64,7 @@ class DirectResponse:
     """True: the request's host follows the body."""
 
 
-RouteAction = Forward | DirectResponse
+RouteAction = Forward | Redirect | DirectResponse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +80,24 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualHost:
-    """The routes of some hosts, tried in order; no match is answered 404."""
+    """The routes of some hosts; the first that matches is taken, and a request that none matches is answered 404."""
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
     sources: frozenset[ObjectRef] = frozenset()
+    """The route tables that the routes were made from."""
+    redirect_to_https: bool = False
+    """True: every request is answered 301 to the same URL with https."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteConfiguration:
-    """All virtual hosts of a listener."""
+    """All virtual hosts that one listener chooses from."""
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
+    options: Mapping[str, RouteOptions] = field(default_factory=lambda: MappingProxyType({}))
+    """Selection class → what else is done with requests of its routes; classes without anything are not in it."""
+    ignore_port: bool = False
+    """True: the port in a request's Host does not matter, as on a gateway, whose port is not the one that clients see."""

@@ -159,7 +159,7 @@ def _make_proxy(
         listeners=sidecar.listeners,
         application=sidecar.application,
         backends=backends,
-        routes=routes,
+        routes=(routes,),
         policies=policies,
         inbound_policies=inbound_policies,
     )

@@ -46,7 +46,7 @@ def told(translation: Translation, key: ObjectKey = POLICY) -> list[tuple[Severi
 def policies_on_the_table(translation: Translation) -> tuple[PolicySet, str]:
     """The client's policies, and the class of the table's route."""
     proxy = translation.proxies[CLIENT]
-    (host,) = (host for host in proxy.routes.virtual_hosts if "www.example.com" in host.domains)
+    (host,) = (host for host in proxy.routes[0].virtual_hosts if "www.example.com" in host.domains)
     return proxy.policies, host.routes[0].selection_class
 
 
@@ -114,4 +114,4 @@ def test_a_table_outside_of_every_workspace_makes_no_routes() -> None:
 
     for kind, name in (("RouteTable", "table"), ("JWTPolicy", "policy")):
         assert told(translation, ObjectKey(kind, "cluster1", "nowhere", name))
-    assert not any("www.example.com" in host.domains for host in translation.proxies[CLIENT].routes.virtual_hosts)
+    assert not any("www.example.com" in host.domains for host in translation.proxies[CLIENT].routes[0].virtual_hosts)
