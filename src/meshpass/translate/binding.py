@@ -1,4 +1,4 @@
-"""Which route tables a sidecar uses (behaviour §5.2)."""
+"""Which sidecars and gateways a route table is for (behaviour §5.2)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from meshpass.translate.sidecar import Sidecar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """Which sidecars of its workspace a table is for."""
+    """Which sidecars and gateways of its workspace a table is for."""
 
     label_sets: tuple[Mapping[str, str], ...]
     """Any of these must be among a workload's labels; an empty one selects every workload."""
+    gateways: tuple[ObjectKey, ...]
+    """The VirtualGateways that the table asks for, whether they exist or not."""
     findings: tuple[Finding, ...]
 
     def selects(self, sidecar: Sidecar) -> bool:
@@ -29,10 +31,14 @@ class Binding:
 
 def translate_binding(key: ObjectKey, table: RouteTable) -> Binding:
     """The sidecars that a table asks for. A selector that is wrong selects none, with a finding."""
+    gateways = tuple(
+        ObjectKey("VirtualGateway", one.cluster or key.cluster, one.namespace or key.namespace, one.name)
+        for one in table.spec.virtual_gateways
+    )
     selectors = table.spec.workload_selectors
     if not selectors:
         # With gateways and no selector, a table is for the gateways alone.
-        return Binding(label_sets=() if table.spec.virtual_gateways else ({},), findings=())
+        return Binding(label_sets=() if gateways else ({},), gateways=gateways, findings=())
     label_sets = []
     findings: list[Finding] = []
     for index, selector in enumerate(selectors):
@@ -40,7 +46,7 @@ def translate_binding(key: ObjectKey, table: RouteTable) -> Binding:
         findings.extend(problems)
         if not problems:
             label_sets.append((selector.selector or ObjectSelector()).labels)
-    return Binding(label_sets=tuple(label_sets), findings=tuple(findings))
+    return Binding(label_sets=tuple(label_sets), gateways=gateways, findings=tuple(findings))
 
 
 def _problems(key: ObjectKey, selector: WorkloadSelector, path: str) -> Iterator[Finding]:
