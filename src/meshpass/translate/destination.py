@@ -1,4 +1,4 @@
-"""DestinationReference → the Service port that it means."""
+"""DestinationReference → what it means: a port of a Service, an ExternalService or a VirtualDestination."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ from typing import NamedTuple
 
 from meshpass.api.common import DestinationKind, DestinationReference
 from meshpass.api.objectset import ObjectKey
+from meshpass.translate.catalog import Catalog
+from meshpass.translate.externalentry import ExternalEntry, ExternalPort
 from meshpass.translate.finding import NO_EFFECT_YET
-from meshpass.translate.service import ServiceEntry, ServicePort, Services
+from meshpass.translate.service import ServiceEntry, ServicePort
+from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
+
+KINDS = {
+    DestinationKind.SERVICE: "Service",
+    DestinationKind.EXTERNAL_SERVICE: "ExternalService",
+    DestinationKind.VIRTUAL_DESTINATION: "VirtualDestination",
+}
 
 
 class Destination(NamedTuple):
-    """A Service port that requests are sent to."""
+    """Something that requests, or connections, are sent to."""
 
-    service: ServiceEntry
-    port: ServicePort
-
-    @property
-    def backend(self) -> str:
-        """The name of its backend."""
-        return self.port.backend(self.service.key)
+    key: ObjectKey
+    """The Service, ExternalService or VirtualDestination."""
+    port: int
+    backend: str
+    """The name of its backend."""
+    host: str
+    """Its own name, for requests that are to have it; empty if it has none."""
+    http: bool
+    """True: it takes single requests. False: connections are passed on to it as they are."""
+    subset: tuple[tuple[str, str], ...] = ()
+    """Only the pods with these labels; sorted. Empty: all."""
 
 
 class DestinationProblem(NamedTuple):
@@ -30,41 +43,83 @@ class DestinationProblem(NamedTuple):
 
 
 def resolve_destination(
-    reference: DestinationReference, referrer: ObjectKey, path: str, services: Services
+    reference: DestinationReference, referrer: ObjectKey, path: str, catalog: Catalog, *, http: bool = True
 ) -> Destination | DestinationProblem:
-    """The Service port that a reference of ``referrer`` means; missing parts are the referrer's own."""
+    """What a reference of ``referrer`` means; missing parts are the referrer's own. Its workspace has to own it.
+
+    ``http`` is false for routes that pass on connections: where the port speaks TLS and the object does not say how,
+    it is then the client that speaks it.
+    """
     if reference.aws_lambda is not None:
         return DestinationProblem(f"{path}.awsLambda", NO_EFFECT_YET)
-    if reference.kind is not DestinationKind.SERVICE:
-        return DestinationProblem(f"{path}.kind", NO_EFFECT_YET)
-    if reference.subset:
-        return DestinationProblem(f"{path}.subset", NO_EFFECT_YET)
+    kind = KINDS[reference.kind]
     if reference.ref is None or not reference.ref.name:
-        return DestinationProblem(f"{path}.ref.name", "names no Service")
+        return DestinationProblem(f"{path}.ref.name", f"names no {kind}")
     key = ObjectKey(
-        "Service",
+        kind,
         reference.ref.cluster or referrer.cluster,
         reference.ref.namespace or referrer.namespace,
         reference.ref.name,
     )
-    service = services.get(key)
-    if service is None:
-        place = f"namespace {key.namespace} of cluster {key.cluster}"
-        return DestinationProblem(f"{path}.ref", f"there is no Service {key.name} in {place}")
-    return _resolve_port(reference, service, path)
-
-
-def _resolve_port(
-    reference: DestinationReference, service: ServiceEntry, path: str
-) -> Destination | DestinationProblem:
+    entry = catalog.get(key)
+    if entry is None:
+        return _missing(key, path, catalog)
+    place = (key.cluster, key.namespace)
+    if catalog.workspaces.owners.get(place) != catalog.workspaces.owner(referrer):
+        return DestinationProblem(f"{path}.ref", f"{kind} {key.name} of {_place(key)} belongs to another workspace")
+    subset = tuple(sorted(reference.subset.items()))
+    if subset and isinstance(entry, ExternalEntry):
+        return DestinationProblem(f"{path}.subset", f"{kind} {key.name} has no pods, and so no subsets of them")
     wanted = reference.port
-    known = ", ".join(f"{port.number} ({port.name})" if port.name else str(port.number) for port in service.ports)
+    known = ", ".join(f"{port.number} ({port.name})" if port.name else str(port.number) for port in entry.ports)
     if wanted is None or (wanted.number is None and wanted.name is None):
-        if len(service.ports) == 1:
-            return Destination(service, service.ports[0])
-        return DestinationProblem(f"{path}.port", f"is needed: Service {service.key.name} has the ports {known}")
-    for port in service.ports:
-        if wanted.number == port.number or (wanted.name is not None and wanted.name == port.name):
-            return Destination(service, port)
-    named = wanted.number if wanted.number is not None else wanted.name
-    return DestinationProblem(f"{path}.port", f"Service {service.key.name} has no port {named}; it has {known}")
+        found = entry.ports[0] if len(entry.ports) == 1 else None
+        message = f"is needed: {kind} {key.name} has the ports {known}"
+    else:
+        found = next((port for port in entry.ports if _is_wanted(port, wanted.number, wanted.name)), None)
+        named = wanted.number if wanted.number is not None else wanted.name
+        message = f"{kind} {key.name} has no port {named}; it has {known}"
+    if found is None:
+        return DestinationProblem(f"{path}.port", message)
+    if not isinstance(found, ServicePort) and found.problem:
+        return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {found.problem}")
+    return make_destination(entry, found, subset, http=http)
+
+
+def _missing(key: ObjectKey, path: str, catalog: Catalog) -> DestinationProblem:
+    if key.cluster not in catalog.clusters:
+        known = ", ".join(sorted(catalog.clusters))
+        return DestinationProblem(f"{path}.ref.cluster", f"there is no cluster {key.cluster}; known: {known}")
+    return DestinationProblem(f"{path}.ref", f"there is no {key.kind} {key.name} in {_place(key)}")
+
+
+def _place(key: ObjectKey) -> str:
+    return f"namespace {key.namespace} of cluster {key.cluster}"
+
+
+def _is_wanted(port: ServicePort | ExternalPort | VirtualPort, number: int | None, name: str | None) -> bool:
+    return number == port.number or (name is not None and name == port.name)
+
+
+def make_destination(
+    entry: ServiceEntry | ExternalEntry | VirtualEntry,
+    port: ServicePort | ExternalPort | VirtualPort,
+    subset: tuple[tuple[str, str], ...] = (),
+    *,
+    http: bool = True,
+) -> Destination:
+    """A port as a destination, of HTTP requests or of connections that are passed on."""
+    tail = "{" + ",".join(f"{name}={value}" for name, value in subset) + "}" if subset else ""
+    match port:
+        case ServicePort():
+            return Destination(
+                entry.key, port.number, port.backend(entry.key, tail), entry.host, port.protocol.http, subset
+            )
+        case ExternalPort():
+            backend = port.backend(entry.key, http=http)
+            requests = port.protocol.http or (http and port.requests.tls is not None)
+            return Destination(entry.key, port.number, backend, entry.host, requests)
+        case VirtualPort():
+            backend = port.backend(entry.key, tail, http=http)
+            requests = port.protocol.http or (http and port.requests.tls is not None)
+            return Destination(entry.key, port.number, backend, entry.host, requests, subset)

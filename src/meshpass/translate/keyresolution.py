@@ -13,10 +13,11 @@ from meshpass.api.duration import parse_duration
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import JWTPolicy, JWTProvider, RemoteJWKS, SecretReference
 from meshpass.errors import ManifestError
+from meshpass.translate.backend import EndpointIndex
+from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import DestinationProblem
-from meshpass.translate.keydestination import Destinations, resolve_key_destination
+from meshpass.translate.keydestination import resolve_key_destination
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
-from meshpass.translate.workspace import WorkspaceIndex
 
 
 class KeyText(NamedTuple):
@@ -37,8 +38,8 @@ class KeyContext:
     """All that keys are found in."""
 
     secrets: Mapping[ObjectKey, Secret]
-    destinations: Destinations
-    workspaces: WorkspaceIndex
+    catalog: Catalog
+    endpoints: EndpointIndex
     key_sets: KeySets
 
 
@@ -66,7 +67,7 @@ def _resolve_secret(key: ObjectKey, path: str, reference: SecretReference, conte
         return KeyText(problem="names no Secret", path=f"{path}.objectRef")
     secret_key = ObjectKey("Secret", found.cluster or key.cluster, found.namespace or key.namespace, found.name)
     place = f"namespace {secret_key.namespace} of cluster {secret_key.cluster}"
-    if context.workspaces.owner(secret_key) != context.workspaces.owner(key):
+    if context.catalog.workspaces.owner(secret_key) != context.catalog.workspaces.owner(key):
         return KeyText(problem=f"{place} is not in the workspace of the policy", path=f"{path}.objectRef")
     secret = context.secrets.get(secret_key)
     if secret is None:
@@ -96,7 +97,9 @@ def _source(key: ObjectKey, path: str, remote: RemoteJWKS, context: KeyContext) 
         return DestinationProblem(f"{path}.url", "is no http or https URL")
     if remote.destination_ref is None:
         return KeySource(remote.url)
-    found = resolve_key_destination(remote.destination_ref, key, f"{path}.destinationRef", context.destinations)
+    found = resolve_key_destination(
+        remote.destination_ref, key, f"{path}.destinationRef", context.catalog, context.endpoints
+    )
     return found if isinstance(found, DestinationProblem) else KeySource(remote.url, found.name)
 
 
@@ -106,7 +109,7 @@ def find_sources(policies: Mapping[ObjectKey, JWTPolicy], context: KeyContext) -
     for key, policy in sorted(policies.items()):
         for name in sorted(policy.spec.config.providers):
             remote = policy.spec.config.providers[name].remote
-            if remote is None or context.workspaces.owner(key) is None:
+            if remote is None or context.catalog.workspaces.owner(key) is None:
                 continue
             source = _source(key, "", remote, context)
             if isinstance(source, KeySource):
@@ -118,7 +121,7 @@ def _fetch(key: ObjectKey, remote: RemoteJWKS, context: KeyContext) -> KeyFetch:
     default = KeyFetch()
     endpoints = None
     if remote.destination_ref is not None:
-        found = resolve_key_destination(remote.destination_ref, key, "", context.destinations)
+        found = resolve_key_destination(remote.destination_ref, key, "", context.catalog, context.endpoints)
         endpoints = () if isinstance(found, DestinationProblem) else found.endpoints
     retry = remote.retry_policy
     backoff = retry.backoff if retry else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from meshpass.api.common import DestinationKind, DestinationSelector, RouteLabelSelector, RouteSelector
 from meshpass.api.objectset import ObjectKey
+from meshpass.translate.catalog import Catalog
+from meshpass.translate.destination import KINDS
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
-from meshpass.translate.service import ServicePort, Services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,34 +27,54 @@ def select_classes(
     routes: tuple[RouteSelector, ...],
     destinations: tuple[DestinationSelector, ...],
     index: ClassIndex,
-    services: Services,
+    catalog: Catalog,
 ) -> frozenset[str]:
     """The classes of routes that a policy selects."""
     if not routes:
         return frozenset() if destinations else frozenset(index.properties)
     found: set[str] = set()
     for selector in routes:
-        found.update(_select(selector, index, services))
+        found.update(_select(selector, index, catalog))
     return frozenset(found)
 
 
 def select_destinations(
-    destinations: tuple[DestinationSelector, ...], workspace: str, services: Services
+    destinations: tuple[DestinationSelector, ...], workspace: str, catalog: Catalog
 ) -> frozenset[DestinationPort]:
-    """The Service ports that a policy selects, of the Services of its workspace."""
+    """The Service ports that a policy selects by Services, those of its workspace."""
     return frozenset(
-        (key, port.number)
+        (service.key, port.number)
         for wanted in destinations
-        for key, service in services.items()
+        if wanted.kind is DestinationKind.SERVICE
+        for service in catalog.services_by_workspace.get(workspace, ())
         for port in service.ports
-        if _is_destination(wanted, key, port, workspace, service.labels)
+        if _is_destination(wanted, service.key, port.number, port.name, workspace, service.labels)
     )
 
 
-def _select(selector: RouteSelector, index: ClassIndex, services: Services) -> Iterable[str]:
+def select_backing_destinations(
+    destinations: tuple[DestinationSelector, ...], workspace: str, catalog: Catalog
+) -> frozenset[DestinationPort]:
+    """The Service ports that a policy selects by the VirtualDestinations that they back (decision 1).
+
+    A policy that selects the Service itself beats one that selects it here, whichever is older.
+    """
+    return frozenset(
+        target
+        for wanted in destinations
+        if wanted.kind is DestinationKind.VIRTUAL_DESTINATION
+        for virtual in catalog.virtual_destinations.values()
+        if virtual.workspace == workspace
+        for port in virtual.ports
+        if _is_destination(wanted, virtual.key, port.number, port.name, workspace, virtual.labels)
+        for target in port.services
+    )
+
+
+def _select(selector: RouteSelector, index: ClassIndex, catalog: Catalog) -> Iterable[str]:
     if selector.with_destinations is not None:
         wanted = selector.with_destinations
-        return (name for name, route in index.properties.items() if _sends_to(wanted, route, services))
+        return (name for name, route in index.properties.items() if _sends_to(wanted, route, catalog))
     if selector.route is None:
         return index.properties
     route = selector.route
@@ -80,23 +101,26 @@ def _has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return all(labels.get(name) == value for name, value in wanted.items())
 
 
-def _sends_to(wanted: DestinationSelector, properties: RouteProperties, services: Services) -> bool:
+def _sends_to(wanted: DestinationSelector, properties: RouteProperties, catalog: Catalog) -> bool:
     return any(
-        _is_destination(wanted, key, port, properties.workspace, services[key].labels)
+        _is_destination(wanted, key, number, catalog.port_name(key, number), properties.workspace, catalog.labels(key))
         for key, number in properties.destinations
-        for port in services[key].ports
-        if port.number == number
     )
 
 
-def _is_destination(
-    wanted: DestinationSelector, key: ObjectKey, port: ServicePort, workspace: str, labels: Mapping[str, str]
+def _is_destination(  # noqa: PLR0917
+    wanted: DestinationSelector,
+    key: ObjectKey,
+    number: int,
+    name: str,
+    workspace: str,
+    labels: Mapping[str, str],
 ) -> bool:
-    if wanted.kind is not DestinationKind.SERVICE:
+    if KINDS[wanted.kind] != key.kind:
         return False
-    if wanted.port is not None and wanted.port.number not in {None, port.number}:
+    if wanted.port is not None and wanted.port.number not in {None, number}:
         return False
-    if wanted.port is not None and wanted.port.name not in {None, port.name}:
+    if wanted.port is not None and wanted.port.name not in {None, name}:
         return False
     selector = wanted.selector
     return selector is None or (

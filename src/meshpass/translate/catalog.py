@@ -1,0 +1,104 @@
+"""Catalog: all that requests can be sent to, over all clusters. It does not follow endpoints of Services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from meshpass.api.core import Service
+from meshpass.api.external import ExternalEndpoint, ExternalService
+from meshpass.api.objectset import ObjectKey
+from meshpass.api.virtualdestination import VirtualDestination
+from meshpass.memo import Memo
+from meshpass.translate.credential import Credentials
+from meshpass.translate.externalentry import ExternalEntry
+from meshpass.translate.finding import Finding
+from meshpass.translate.service import ServiceEntry, Services, make_service_entry
+from meshpass.translate.virtualentry import VirtualEntry
+from meshpass.translate.workspace import WorkspaceIndex
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Catalog:
+    """Whatever a destination may be. The same object as long as nothing of it changed."""
+
+    services: Services
+    """Sorted."""
+    services_by_workspace: Mapping[str, tuple[ServiceEntry, ...]]
+    external_services: Mapping[ObjectKey, ExternalEntry]
+    """Those that some workspace reads; sorted."""
+    virtual_destinations: Mapping[ObjectKey, VirtualEntry]
+    """Those that some workspace reads; sorted."""
+    workspaces: WorkspaceIndex
+    clusters: frozenset[str]
+    """The clusters of the mesh."""
+    findings: Mapping[ObjectKey, tuple[Finding, ...]]
+    """What there is to say about each ExternalService, ExternalEndpoint and VirtualDestination."""
+    counts: Mapping[ObjectKey, Mapping[str, object]]
+    """Further fields of their statuses, by wire name."""
+
+    def get(self, key: ObjectKey) -> ServiceEntry | ExternalEntry | VirtualEntry | None:
+        """What is known of a Service, ExternalService or VirtualDestination; None if there is none of that key."""
+        return self.services.get(key) or self.external_services.get(key) or self.virtual_destinations.get(key)
+
+    def labels(self, key: ObjectKey) -> Mapping[str, str]:
+        """The labels of a destination; none for one that is not there."""
+        found = self.get(key)
+        return found.labels if found is not None else _NO_LABELS
+
+    def port_name(self, key: ObjectKey, number: int) -> str:
+        """The name of a destination's port; empty for one that has none, or is not there."""
+        found = self.get(key)
+        ports = found.ports if found is not None else ()
+        return next((port.name for port in ports if port.number == number), "")
+
+
+def make_catalog(  # noqa: PLR0917
+    services: Mapping[ObjectKey, Service],
+    external_services: Mapping[ObjectKey, ExternalService],
+    external_endpoints: Mapping[ObjectKey, ExternalEndpoint],
+    virtual_destinations: Mapping[ObjectKey, VirtualDestination],
+    workspaces: WorkspaceIndex,
+    clusters: frozenset[str],
+    management_cluster: str,
+    system_authorities: str,
+    credentials: Credentials,
+    problems: Mapping[ObjectKey, tuple[str, ...]],
+    memo: Memo,
+) -> Catalog:
+    """Everything in its one form; to be called through the memo. What did not change keeps its identity.
+
+    ``system_authorities`` is the path, for the proxies, of the authorities that are believed where an object names
+    none; empty if there is no such file. ``credentials`` come from ``index_credentials``. ``problems`` are what was
+    wrong with manifests: an object that could not be read whole is not sent to.
+    """
+    entries = memo(_index_services, services, memo)
+    return Catalog(
+        services=entries,
+        services_by_workspace=memo(_by_workspace, entries, workspaces),
+        external_services={},
+        virtual_destinations={},
+        workspaces=workspaces,
+        clusters=clusters,
+        findings={},
+        counts={},
+    )
+
+
+def _index_services(services: Mapping[ObjectKey, Service], memo: Memo) -> Services:
+    return {
+        key: memo(make_service_entry, key, service)
+        for key, service in sorted(services.items(), key=lambda entry: entry[0])
+    }
+
+
+def _by_workspace(services: Services, workspaces: WorkspaceIndex) -> Mapping[str, tuple[ServiceEntry, ...]]:
+    found: dict[str, list[ServiceEntry]] = {}
+    for key, service in services.items():
+        owner = workspaces.owners.get((key.cluster, key.namespace))
+        if owner is not None:
+            found.setdefault(owner, []).append(service)
+    return {owner: tuple(several) for owner, several in found.items()}
