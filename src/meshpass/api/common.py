@@ -18,6 +18,8 @@ PortOrZero = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 NullableBool = Annotated[bool, msgspec.Meta(extra_json_schema={"nullable": True})]
 NullableInt32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1, extra_json_schema={"nullable": True})]
+NullableCount = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, extra_json_schema={"nullable": True})]
+NullableDouble = Annotated[float, msgspec.Meta(extra_json_schema={"nullable": True})]
 NullableUInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1, extra_json_schema={"nullable": True})]
 
 
@@ -118,6 +120,13 @@ class RouteSelector(OneOfStruct):
 
     route: Annotated[RouteLabelSelector | None, doc("Select by labels and place of the table")] = None
     with_destinations: Annotated[DestinationSelector | None, doc("Select routes that forward to these")] = None
+
+
+class RouteDestinationSelector(ApiStruct):
+    """Some of the destinations of some routes."""
+
+    route: Annotated[RouteLabelSelector | None, doc("Which routes; unset is all")] = None
+    on_destinations: Annotated[tuple[DestinationSelector, ...], doc("Which of their destinations")] = ()
 
 
 class WorkloadSelector(ApiStruct):

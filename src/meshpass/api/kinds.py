@@ -9,13 +9,17 @@ from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service, Se
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.kind import Kind, PrinterColumn
 from meshpass.api.metadata import ApiObject
+from meshpass.api.resilience import FaultInjectionPolicy, RetryTimeoutPolicy
 from meshpass.api.routetable import RouteTable
-from meshpass.api.security import AccessPolicy, JWTPolicy
+from meshpass.api.security import AccessPolicy, CORSPolicy, JWTPolicy
+from meshpass.api.trafficcontrol import HeaderManipulationPolicy
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 
 NETWORKING_GROUP = "networking.gloo.solo.io"
 SECURITY_GROUP = "security.policy.gloo.solo.io"
+RESILIENCE_GROUP = "resilience.policy.gloo.solo.io"
+TRAFFICCONTROL_GROUP = "trafficcontrol.policy.gloo.solo.io"
 ADMIN_GROUP = "admin.gloo.solo.io"
 
 _STATUS = PrinterColumn(
@@ -52,6 +56,8 @@ def _kind(
 def _column(name: str, json_path: str, description: str, column_type: str = "integer") -> PrinterColumn:
     return PrinterColumn(name=name, type=column_type, json_path=json_path, description=description)
 
+
+_ROUTES = _column("Routes", ".status.numSelectedRoutes", "Routes selected")
 
 KINDS: tuple[Kind, ...] = (
     _kind(
@@ -93,10 +99,20 @@ KINDS: tuple[Kind, ...] = (
     _kind(
         JWTPolicy,
         SECURITY_GROUP,
-        _column("Routes", ".status.numSelectedRoutes", "Routes selected"),
+        _ROUTES,
         _column("Destinations", ".status.numSelectedDestinationPorts", "Destination ports selected"),
         plural="jwtpolicies",
         short_name="jwt",
+    ),
+    _kind(CORSPolicy, SECURITY_GROUP, _ROUTES, plural="corspolicies", short_name="cors"),
+    _kind(RetryTimeoutPolicy, RESILIENCE_GROUP, _ROUTES, plural="retrytimeoutpolicies", short_name="rtp"),
+    _kind(FaultInjectionPolicy, RESILIENCE_GROUP, _ROUTES, plural="faultinjectionpolicies", short_name="fip"),
+    _kind(
+        HeaderManipulationPolicy,
+        TRAFFICCONTROL_GROUP,
+        _ROUTES,
+        plural="headermanipulationpolicies",
+        short_name="hmp",
     ),
     _kind(
         AccessPolicy,

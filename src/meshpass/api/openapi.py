@@ -77,6 +77,8 @@ def _leaf_schema(kind: inspect.Type) -> Schema:
             fits = kind.le is not None and kind.le <= _INT32_MAX
             limits = {} if kind.le == _INT64_MAX else _bounds(minimum=kind.ge, maximum=kind.le)
             return {"type": "integer", "format": "int32" if fits else "int64"} | limits
+        case inspect.FloatType():
+            return {"type": "number", "format": "double"}
         case _:  # pragma: no cover - a kind that uses another type fails the test of its CRD
             raise TypeError(f"no schema for {kind}")
 

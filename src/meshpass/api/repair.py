@@ -151,6 +151,9 @@ def _leaf_problem(value: Json, kind: inspect.Type) -> str | None:
             low = kind.ge if kind.ge is not None else -(2**63)
             high = kind.le if kind.le is not None else 2**63 - 1
             return None if low <= value <= high else f"expected {low} to {high}, got {value}"
+        case inspect.FloatType():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            return None if number else f"expected number, got {json_type(value)}"
         case inspect.EnumType():
             allowed = [str(member.value) for member in kind.cls]
             if isinstance(value, str) and value in allowed:

@@ -1,4 +1,4 @@
-"""Kinds of ``security.policy.gloo.solo.io/v2``: JWTPolicy and AccessPolicy."""
+"""Kinds of ``security.policy.gloo.solo.io/v2``: JWTPolicy, CORSPolicy and AccessPolicy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from meshpass.api.common import (
     DestinationReference,
     DestinationSelector,
     EnforcementLayers,
+    NullableBool,
     NullableInt32,
     NullableUInt32,
     ObjectReference,
@@ -18,7 +19,7 @@ from meshpass.api.common import (
 )
 from meshpass.api.duration import Duration
 from meshpass.api.metadata import ApiObject
-from meshpass.api.status import AccessPolicyStatus, JWTPolicyStatus
+from meshpass.api.status import AccessPolicyStatus, JWTPolicyStatus, RoutePolicyStatus
 from meshpass.api.struct import ApiStruct, OneOfStruct, doc
 
 
@@ -176,6 +177,45 @@ class JWTPolicy(ApiObject):
 
     spec: Annotated[JWTPolicySpec, doc("What is required, and where")] = JWTPolicySpec()
     status: Annotated[JWTPolicyStatus | None, doc("What became of it; written by the control plane")] = None
+
+
+class AllowedOrigin(OneOfStruct):
+    """Origins, as browsers write them in the header Origin."""
+
+    one_of = (("exact", "prefix", "regex", "suffix"),)
+
+    exact: Annotated[str | None, doc("The whole origin; * is any")] = None
+    prefix: Annotated[str | None, doc("Start of the origin")] = None
+    regex: Annotated[str | None, doc("RE2 expression for the whole origin")] = None
+    suffix: Annotated[str | None, doc("End of the origin; not supported")] = None
+    ignore_case: Annotated[bool, doc("Compare without case; no effect on regex")] = False
+
+
+class CORSPolicyConfig(ApiStruct):
+    """Which pages of other origins may send requests and read the answers."""
+
+    allow_origins: Annotated[tuple[AllowedOrigin, ...], doc("Origins of the pages; one must match")] = ()
+    allow_methods: Annotated[tuple[str, ...], doc("Methods that pages may use; * is any")] = ()
+    allow_headers: Annotated[tuple[str, ...], doc("Request headers that pages may set; * is any")] = ()
+    expose_headers: Annotated[tuple[str, ...], doc("Response headers that pages may read; * is any")] = ()
+    max_age: Annotated[Duration | None, doc("How long browsers remember a preflight; unset leaves it to them")] = None
+    allow_credentials: Annotated[
+        NullableBool | None, doc("Pages may send cookies and certificates; unset is false")
+    ] = None
+
+
+class CORSPolicySpec(ApiStruct):
+    """Which routes pages of which origins may use."""
+
+    apply_to_routes: Annotated[tuple[RouteSelector, ...], doc("Routes it holds on; empty is every route")] = ()
+    config: Annotated[CORSPolicyConfig, doc("Which pages, and what they may do")] = CORSPolicyConfig()
+
+
+class CORSPolicy(ApiObject):
+    """Lets pages of other origins use routes (CORS)."""
+
+    spec: Annotated[CORSPolicySpec, doc("What is allowed, and where")] = CORSPolicySpec()
+    status: Annotated[RoutePolicyStatus | None, doc("What became of it; written by the control plane")] = None
 
 
 class TlsMode(StrEnum):

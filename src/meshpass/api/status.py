@@ -78,6 +78,12 @@ class JWTPolicyStatus(ObjectStatus):
     num_selected_destination_ports: Annotated[UInt32 | None, doc("Destination ports selected")] = None
 
 
+class RoutePolicyStatus(ObjectStatus):
+    """Status of a policy that is for routes alone."""
+
+    num_selected_routes: Annotated[UInt32 | None, doc("Routes selected")] = None
+
+
 class AccessPolicyStatus(ObjectStatus):
     """Status of an AccessPolicy."""
 

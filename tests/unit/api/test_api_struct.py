@@ -182,7 +182,7 @@ _STRUCTURAL = {
 
 def _check_structural(schema, path):
     assert set(schema) <= _STRUCTURAL, path
-    assert schema["type"] in {"object", "array", "string", "integer", "boolean"}, path
+    assert schema["type"] in {"object", "array", "string", "integer", "number", "boolean"}, path
     assert not ("properties" in schema and "additionalProperties" in schema), path
     assert set(schema.get("required", [])) <= set(schema.get("properties", {})), path
     if schema["type"] == "array":
