@@ -56,6 +56,9 @@ def _leaves(kind: inspect.Type) -> st.SearchStrategy[Any]:
         case inspect.IntType():
             low = kind.ge if kind.ge is not None else -(2**63)
             return st.integers(low, kind.le if kind.le is not None else 2**63 - 1)
+        case inspect.FloatType():
+            # A whole number is written without its point, and comes back as a whole number, which is equal.
+            return st.floats(allow_nan=False, allow_infinity=False)
         case inspect.StrType():
             if kind.pattern and "ns|us" in kind.pattern:
                 return _DURATIONS

@@ -6,6 +6,7 @@ The walk follows the type, not the data, so it ends on any data.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -152,8 +153,7 @@ def _leaf_problem(value: Json, kind: inspect.Type) -> str | None:
             high = kind.le if kind.le is not None else 2**63 - 1
             return None if low <= value <= high else f"expected {low} to {high}, got {value}"
         case inspect.FloatType():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            return None if number else f"expected number, got {json_type(value)}"
+            return _number_problem(value)
         case inspect.EnumType():
             allowed = [str(member.value) for member in kind.cls]
             if isinstance(value, str) and value in allowed:
@@ -162,6 +162,12 @@ def _leaf_problem(value: Json, kind: inspect.Type) -> str | None:
             return f"expected one of {', '.join(filter(None, allowed))}, got {got}"
         case _:  # pragma: no cover - a kind that uses another type of leaf fails every test of that kind
             raise TypeError(f"no rule for {kind}")
+
+
+def _number_problem(value: Json) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"expected number, got {json_type(value)}"
+    return None if abs(value) <= sys.float_info.max else "expected number, got one out of range"
 
 
 def _text_problem(value: str, kind: inspect.StrType) -> str | None:

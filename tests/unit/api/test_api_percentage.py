@@ -35,7 +35,9 @@ def test_a_number_is_kept(percentage: float | None) -> None:
     assert policy.spec.config.abort.percentage == percentage
 
 
-@pytest.mark.parametrize(("percentage", "got"), [("50", "string"), (True, "boolean"), ([5], "list")])
+@pytest.mark.parametrize(
+    ("percentage", "got"), [("50", "string"), (True, "boolean"), ([5], "list"), (10**400, "one out of range")]
+)
 def test_anything_else_is_taken_out_and_named(percentage: Any, got: str) -> None:
     """By the field's path; true is no number."""
     policy, problems = parse(percentage)
