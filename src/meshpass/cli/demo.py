@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshpass.cli.output import paint, print_data, reported_errors, say, say_step
+from meshpass.cli.output import paint, print_data, reported_errors, say, say_announcement
 
 if TYPE_CHECKING:
     from meshpass.localmesh.directory import StateDirectory
@@ -64,11 +64,12 @@ def _remove(directory: Path, state: StateDirectory) -> None:
 
 def _run(directory: Path, state: StateDirectory, *, tied: bool) -> None:
     from meshpass.cli.guide import Guide
-    from meshpass.localmesh.detach import start_detached
+    from meshpass.localmesh.detach import RunnerOptions, start_detached
     from meshpass.localmesh.meshfile import default_mesh_path
 
-    print_data(f"$ export MESHPASS_DIR={state.path}\n$ meshpass up --detach")
-    record = start_detached(default_mesh_path(), state, say_step, tied=tied)
+    print_data(f"$ export MESHPASS_DIR={state.path}\n$ meshpass up --detach --apps httpbin")
+    options = RunnerOptions(apps=("httpbin",))
+    record = start_detached(default_mesh_path(), state, say_announcement, options, tied=tied)
     Guide(directory=directory, state=state, record=record, show=print_data).walk()
     say(f"\n{paint('good', 'Every answer is as the guide shows.', to=2)}")
 

@@ -15,13 +15,19 @@ if TYPE_CHECKING:
     from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord
 
 
+_GATEWAY_PORTS = {"HTTP": ("http2", "http", "80"), "HTTPS": ("https", "443")}
+"""What a gateway's ports may be called, by what they are for."""
+
+
 def env(directory: option.Directory = None) -> None:
-    """Print the shell variables of the guide: KUBECONFIG, and the names of contexts and clusters.
+    """Print the shell variables of the guides: KUBECONFIG, names of contexts and clusters, addresses of gateways.
 
     Examples:
         eval "$(meshpass env)"
 
         kubectl --context $REMOTE_CONTEXT1 get pods -n httpbin
+
+        curl -si http://$ENDPOINT_HTTP_GW_CLUSTER1/get -H 'host: www.example.com'
     """
     with reported_errors():
         from meshpass.localmesh.directory import state_directory
@@ -31,13 +37,36 @@ def env(directory: option.Directory = None) -> None:
 
 
 def environment(record: MeshRecord, state: StateDirectory) -> dict[str, str]:
-    """The variables that `env` prints; workload clusters count from 1 in the order of the mesh file."""
+    """The variables that `env` prints; workload clusters count from 1 in the order of the mesh file.
+
+    ``INGRESS_GW_ADDRESS`` is the first gateway's address; ``ENDPOINT_HTTP_GW_CLUSTER1`` and
+    ``ENDPOINT_HTTPS_GW_CLUSTER1`` are address and port of the first gateway of the first workload cluster, and so on.
+    """
     variables = {"KUBECONFIG": str(state.kubeconfig), "MGMT_CONTEXT": record.management}
     remote = list(enumerate(record.workload_clusters, start=1))
     variables |= {f"REMOTE_CONTEXT{number}": name for number, name in remote}
     variables["MGMT_CLUSTER"] = record.management
     variables |= {f"REMOTE_CLUSTER{number}": name for number, name in remote}
+    gateways = [one for one in record.workloads if one.is_gateway]
+    if gateways:
+        variables["INGRESS_GW_ADDRESS"] = gateways[0].address
+    for number, name in remote:
+        gateway = next((one for one in gateways if one.cluster == name), None)
+        if gateway is not None:
+            variables |= _endpoints(gateway, number)
     return variables | {"MESHPASS_DIR": str(state.path)}
+
+
+def _endpoints(gateway: WorkloadRecord, number: int) -> dict[str, str]:
+    found = {
+        protocol: next((gateway.gateway_ports[name] for name in names if name in gateway.gateway_ports), None)
+        for protocol, names in _GATEWAY_PORTS.items()
+    }
+    return {
+        f"ENDPOINT_{protocol}_GW_CLUSTER{number}": f"{gateway.address}:{port}"
+        for protocol, port in found.items()
+        if port is not None
+    }
 
 
 def render_exports(variables: dict[str, str]) -> str:
@@ -71,6 +100,11 @@ def execute(
 
         record = state_directory(directory).running()
         found = find_workload(record, context, namespace, workload)
+        if found.is_gateway:
+            raise LocalMeshError(
+                f"{found.name} is a gateway: it takes requests from outside, and nothing sends through it from inside",
+                hint=f"send to {found.address}, ports {', '.join(map(str, found.gateway_ports.values()))}",
+            )
         variables = {**os.environ, **proxy_environment(found.address)}
         try:
             os.execvpe(command[0], command, variables)  # noqa: S606 - no shell is the point

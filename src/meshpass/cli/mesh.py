@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meshpass.cli import option
-from meshpass.cli.output import paint, print_data, print_json, render_table, reported_errors, say, say_step
+from meshpass.cli.output import (
+    paint,
+    print_data,
+    print_json,
+    render_table,
+    reported_errors,
+    say,
+    say_announcement,
+    say_step,
+)
 
 if TYPE_CHECKING:
-    from meshpass.localmesh.directory import MeshRecord, StateDirectory
+    from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord
 
 
 class StatusFormat(Enum):
@@ -22,12 +31,31 @@ class StatusFormat(Enum):
     JSON = "json"
 
 
+def complete_apps(incomplete: str) -> list[str]:
+    """The words that a shell offers for ``--apps``: what is typed already, and a sample app that it lacks."""
+    from meshpass.localmesh.meshfile import App
+
+    *given, begun = incomplete.split(",")
+    offered = [app.value for app in App if app.value.startswith(begun) and app.value not in given]
+    return [",".join((*given, name)) for name in offered]
+
+
 def up(
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="Mesh file; the guide's three clusters unless said.", show_default=False),
     ] = None,
     directory: option.Directory = None,
+    apps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--apps",
+            metavar="APP,…",
+            help="Only these sample apps of the mesh file; repeatable.",
+            autocompletion=complete_apps,
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the mesh is ready; it goes on.")] = False,
     feature_gates: Annotated[
         str, typer.Option("--feature-gates", metavar="K=V,…", help="Switches of behaviour.", show_default=False)
@@ -41,6 +69,8 @@ def up(
     Examples:
         meshpass up
 
+        meshpass up --apps httpbin
+
         meshpass up --detach && eval "$(meshpass env)" && kubectl get pods -A
 
         meshpass up -f mesh.yaml --dir /tmp/mesh
@@ -48,20 +78,24 @@ def up(
         meshpass up --feature-gates=GatewayDefaultDenyAllHTTPRequests=true
     """
     with reported_errors():
+        from meshpass.localmesh.detach import RunnerOptions
         from meshpass.localmesh.directory import state_directory
         from meshpass.localmesh.meshfile import default_mesh_path
         from meshpass.localmesh.parse import load_mesh_file
+        from meshpass.localmesh.selection import keep_apps
         from meshpass.translate.settings import parse_feature_gates
 
         state = state_directory(directory)
         path = file or default_mesh_path()
-        load_mesh_file(path)
-        parse_feature_gates(feature_gates)
+        # Mistakes are told before a second process is started, and here, where people look.
+        options = RunnerOptions(feature_gates=feature_gates, apps=_split(apps))
+        keep_apps(load_mesh_file(path), options.apps)
+        parse_feature_gates(options.feature_gates)
         say(f"starting a mesh on {state.path}")
         if detach:
             from meshpass.localmesh.detach import start_detached
 
-            record = start_detached(path.absolute(), state, say_step, feature_gates=feature_gates)
+            record = start_detached(path.absolute(), state, say_announcement, options)
             _say_ready(record, state, detached=True)
         else:
             from meshpass.localmesh.runner import run_supervisor
@@ -69,11 +103,15 @@ def up(
             run_supervisor(
                 path,
                 state,
-                say_step,
+                say_announcement,
                 lambda record: _say_ready(record, state, detached=False),
-                feature_gates=feature_gates,
+                options,
             )
             say("the mesh has stopped")
+
+
+def _split(lists: list[str] | None) -> tuple[str, ...] | None:
+    return None if lists is None else tuple(name.strip() for one in lists for name in one.split(","))
 
 
 def _say_ready(record: MeshRecord, state: StateDirectory, *, detached: bool) -> None:
@@ -82,7 +120,7 @@ def _say_ready(record: MeshRecord, state: StateDirectory, *, detached: bool) -> 
     option_text = "" if state.path == state_directory(None).path else f" --dir {state.path}"
     say(f"\nThe mesh is up: {', '.join(cluster.name for cluster in record.clusters)} (state in {state.path})\n")
     say(f'  eval "$(meshpass env{option_text})"      kubectl and the guide\'s variables')
-    client = next((one for one in record.workloads if one.app is None), None)
+    client = next((one for one in record.workloads if one.app is None and not one.is_gateway), None)
     if client is not None:
         context = "" if client.cluster == _first_cluster(record) else f" --context {client.cluster}"
         say(
@@ -150,7 +188,7 @@ def _render_status(record: MeshRecord, raw: dict[str, Any]) -> str:
     rejections = []
     for one in record.workloads:
         proxy = proxies.get(one.node, {})
-        workloads.append((one.cluster, one.namespace, one.name, one.address, one.app or "-", _proxy_state(proxy)))
+        workloads.append((one.cluster, one.namespace, one.name, one.address, _app(one), _proxy_state(proxy)))
         rejections += [
             f"{one.cluster}/{one.namespace}/{one.name}: {said['message']}" for said in proxy.get("rejections", ())
         ]
@@ -161,6 +199,10 @@ def _render_status(record: MeshRecord, raw: dict[str, Any]) -> str:
     if rejections:
         parts.append("\n".join([paint("bad", "Rejected by Envoy:"), *rejections]))
     return "\n\n".join(parts)
+
+
+def _app(workload: WorkloadRecord) -> str:
+    return "(gateway)" if workload.is_gateway else workload.app or "-"
 
 
 def _proxy_state(proxy: dict[str, Any]) -> str:

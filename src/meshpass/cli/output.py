@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from meshpass.errors import MeshpassError
+
+if TYPE_CHECKING:
+    from meshpass.localmesh.announcement import Announcement
 
 _COLOURS = {"error": "\x1b[31m", "hint": "\x1b[36m", "good": "\x1b[32m", "bad": "\x1b[31m", "dim": "\x1b[2m"}
 _PLAIN = "\x1b[0m"
@@ -37,6 +40,14 @@ def say(text: str) -> None:
 def say_step(text: str) -> None:
     """Something is done while a person waits."""
     say(f"{paint('good', '✓', to=2)} {text}")
+
+
+def say_announcement(told: Announcement) -> None:
+    """What a supervisor told: a step, or trouble."""
+    if told.trouble:
+        say(f"{paint('bad', '✗', to=2)} {told.text}")
+    else:
+        say_step(told.text)
 
 
 def say_error(error: MeshpassError) -> None:

@@ -83,7 +83,8 @@ def _listeners(
     addresses: Mapping[tuple[str, str, str], str], workloads: tuple[Workload, ...]
 ) -> Iterator[tuple[str, int]]:
     for workload in workloads:
-        yield addresses[workload.key], PROXY_PORT
+        if not workload.is_gateway:
+            yield addresses[workload.key], PROXY_PORT
         for port in workload.service.targets if workload.service else ():
             yield addresses[workload.key], port
 

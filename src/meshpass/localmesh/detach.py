@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ import msgspec
 
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh import guard
+from meshpass.localmesh.announcement import Announce, Announcement
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
 from meshpass.localmesh.logfile import last_lines
 
@@ -20,18 +20,26 @@ from meshpass.localmesh.logfile import last_lines
 class Said(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line from the supervisor to its starter: progress, the ready mesh, or an error."""
 
-    announced: str | None = None
+    announced: Announcement | None = None
     ready: MeshRecord | None = None
     error: str | None = None
     hint: str | None = None
 
 
+class RunnerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a mesh is told beside its file and its directory."""
+
+    feature_gates: str = ""
+    apps: tuple[str, ...] | None = None
+    """Only these sample apps of the mesh file; None for all of them."""
+
+
 def start_detached(
     mesh_file: Path,
     state: StateDirectory,
-    announce: Callable[[str], None],
+    announce: Announce,
+    options: RunnerOptions | None = None,
     *,
-    feature_gates: str = "",
     tied: bool = False,
 ) -> MeshRecord:
     """The mesh is ready, run by a process that goes on when this one ends; ``tied``, on Linux, ends with it.
@@ -44,7 +52,7 @@ def start_detached(
         raise state.already_running()
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as said:
-        process = _start(mesh_file, state, writer, feature_gates, tied=tied)
+        process = _start(mesh_file, state, writer, options or RunnerOptions(), tied=tied)
         try:
             return _wait_ready(said, state, announce)
         except BaseException:
@@ -55,11 +63,11 @@ def start_detached(
 
 
 def _start(
-    mesh_file: Path, state: StateDirectory, writer: int, feature_gates: str, *, tied: bool
+    mesh_file: Path, state: StateDirectory, writer: int, options: RunnerOptions, *, tied: bool
 ) -> subprocess.Popen[bytes]:
     bound = tied and sys.platform == "linux"
     guarded = (sys.executable, "-I", "-S", guard.__file__, "exec", str(os.getpid())) if bound else ()
-    arguments = (str(mesh_file), str(state.path), str(writer), feature_gates)
+    arguments = (str(mesh_file), str(state.path), str(writer), msgspec.json.encode(options).decode())
     runner = (sys.executable, "-m", "meshpass.localmesh.runner", *arguments)
     log = os.open(state.supervisor_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -76,7 +84,7 @@ def _start(
         os.close(writer)
 
 
-def _wait_ready(said: BinaryIO, state: StateDirectory, announce: Callable[[str], None]) -> MeshRecord:
+def _wait_ready(said: BinaryIO, state: StateDirectory, announce: Announce) -> MeshRecord:
     for line in said:
         message = msgspec.json.decode(line, type=Said)
         if message.announced is not None:

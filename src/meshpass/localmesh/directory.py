@@ -47,9 +47,16 @@ class WorkloadRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     node: str
     """The id of its Envoy."""
     address: str
-    """The Pod's address; the sidecar takes the workload's own requests on port 15001 of it."""
+    """The Pod's address; a sidecar takes the workload's own requests on port 15001 of it."""
     app: str | None = None
     """What answers behind the sidecar."""
+    gateway_ports: dict[str, int] = {}
+    """Of a gateway: where it can listen, by the name of the Service's port (its number, where it has no name)."""
+
+    @property
+    def is_gateway(self) -> bool:
+        """True for a gateway."""
+        return bool(self.gateway_ports)
 
     @property
     def proxy_url(self) -> str:
@@ -125,7 +132,8 @@ class StateDirectory:
 
         Raises LocalMeshError where another supervisor holds it.
         """
-        with self._lock.open("a+") as file:
+        with os.fdopen(os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
+            os.fchmod(file.fileno(), 0o600)
             # A `status` that looks holds the lock for microseconds; only a supervisor holds it longer.
             deadline = time.monotonic() + 0.2
             while not _try_lock(file.fileno(), fcntl.LOCK_EX):

@@ -13,7 +13,7 @@ import msgspec
 API_VERSION = "meshpass/v1alpha1"
 KIND = "LocalMesh"
 PROXY_PORT = 15001
-"""Where every sidecar takes the requests of its own workload."""
+"""Where every sidecar takes the requests of its own workload. A gateway has no such port: it sends none of its own."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -69,16 +69,32 @@ class App(Enum):
     """The sample programs that come with Meshpass."""
 
     HTTPBIN = "httpbin"
+    PRODUCTPAGE = "productpage"
+    DETAILS = "details"
+    RATINGS = "ratings"
+    REVIEWS = "reviews"
+
+
+class ProxyKind(Enum):
+    """What the Envoy of a workload is: the first part of its node's id, and the Pod's annotation."""
+
+    SIDECAR = "sidecar"
+    GATEWAY = "gateway"
+    """It stands alone, and takes requests from outside at the ports of its Service."""
 
 
 class Workload(_Part, frozen=True, kw_only=True):
-    """One workload: a Pod with a sidecar, and behind it an app, a command, an address, or nothing (a client)."""
+    """One workload: a Pod with a sidecar, and behind it an app, a command, an address, or nothing (a client).
+
+    Or a Pod that is a gateway.
+    """
 
     name: str
     namespace: str
     cluster: str
     labels: dict[str, str] | None = None
-    """``app: <name>`` unless said."""
+    """``app: <name>`` unless said, and ``istio: ingressgateway`` for a gateway."""
+    proxy: ProxyKind = ProxyKind.SIDECAR
     service_account: str = "default"
     service: Service | None = None
     app: App | None = None
@@ -91,7 +107,14 @@ class Workload(_Part, frozen=True, kw_only=True):
     @property
     def pod_labels(self) -> Mapping[str, str]:
         """The labels of the Pod."""
-        return {"app": self.name} if self.labels is None else self.labels
+        if self.labels is not None:
+            return self.labels
+        return {"app": self.name} | ({"istio": "ingressgateway"} if self.is_gateway else {})
+
+    @property
+    def is_gateway(self) -> bool:
+        """True for a gateway."""
+        return self.proxy is ProxyKind.GATEWAY
 
     @property
     def service_name(self) -> str | None:
@@ -122,6 +145,11 @@ class LocalMesh(_Part, frozen=True, kw_only=True):
     def management(self) -> Cluster:
         """The management cluster."""
         return next(cluster for cluster in self.clusters if cluster.management)
+
+    @property
+    def apps(self) -> tuple[App, ...]:
+        """The sample programs in it, each once, in the order of the file."""
+        return tuple(dict.fromkeys(one.app for one in self.workloads if one.app is not None))
 
     @property
     def workload_clusters(self) -> tuple[Cluster, ...]:

@@ -35,7 +35,7 @@ Placements = Mapping[tuple[str, str, str], Placement]
 
 def node_id(workload: Workload) -> str:
     """The id of the workload's Envoy."""
-    return f"sidecar~{workload.cluster}~{workload.namespace}~{workload.name}"
+    return f"{workload.proxy.value}~{workload.cluster}~{workload.namespace}~{workload.name}"
 
 
 def namespace_objects(mesh: LocalMesh, cluster: str) -> Iterator[Raw]:
@@ -77,7 +77,7 @@ def default_workspace(mesh: LocalMesh) -> Raw:
 
 
 def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> Iterator[Raw]:
-    """ServiceAccounts, Services, Pods and EndpointSlices of one cluster's workloads; a Pod's status goes separately."""
+    """ServiceAccounts, Services, Pods and EndpointSlices of one cluster's workloads; statuses go separately."""
     workloads = [workload for workload in mesh.workloads if workload.cluster == cluster]
     for namespace, name in sorted({(one.namespace, one.service_account) for one in workloads}):
         metadata = {"name": name, "namespace": namespace}
@@ -125,15 +125,29 @@ def pod_status(workload: Workload, placement: Placement, started: datetime) -> R
     }
 
 
+def load_balancer_status(mesh: LocalMesh, cluster: str, placements: Placements) -> Iterator[tuple[str, str, Raw]]:
+    """Namespace, name and status of the Services of a cluster's gateways: a load balancer has their Pods' addresses."""
+    addresses: dict[tuple[str, str], list[str]] = {}
+    for workload in mesh.workloads:
+        if workload.cluster == cluster and workload.is_gateway:
+            key = (workload.namespace, str(workload.service_name))
+            addresses.setdefault(key, []).append(placements[workload.key].address)
+    for (namespace, name), found in addresses.items():
+        yield namespace, name, {"status": {"loadBalancer": {"ingress": [{"ip": address} for address in found]}}}
+
+
 def _service(sharing: list[Workload]) -> Raw:
     first = sharing[0]
-    selector = dict(set.intersection(*(set(workload.pod_labels.items()) for workload in sharing)))
+    common = dict(set.intersection(*(set(workload.pod_labels.items()) for workload in sharing)))
+    # A Service stands in front of all versions, also of those that a later mesh file adds.
+    selector = {name: value for name, value in common.items() if name != "version"} or common
     ports = first.service.ports if first.service else ()
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": _metadata(str(first.service_name), first, dict(sorted(selector.items()))),
         "spec": {
+            "type": "LoadBalancer" if first.is_gateway else "ClusterIP",
             "selector": dict(sorted(selector.items())),
             "ports": [
                 {"port": port.port, "targetPort": port.target, "protocol": "TCP"}
@@ -145,7 +159,7 @@ def _service(sharing: list[Workload]) -> Raw:
 
 
 def _pod(workload: Workload, placement: Placement) -> Raw:
-    annotations = {PROXY_ANNOTATION: "sidecar"}
+    annotations = {PROXY_ANNOTATION: workload.proxy.value}
     if placement.apps:
         addresses = {str(port): address for port, address in sorted(placement.apps.items())}
         annotations[APP_ADDRESSES_ANNOTATION] = msgspec.json.encode(addresses).decode()

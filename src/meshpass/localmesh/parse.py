@@ -125,18 +125,31 @@ def _workload_problems(path: str, workload: Workload, clusters: list[str]) -> It
     given = [field for field in _BACKENDS if getattr(workload, field) is not None]
     if len(given) > 1:
         yield MeshFileError(f"{path}: {' and '.join(given)} exclude each other", hint="leave all out for a client")
-    if workload.command is None and (workload.env or workload.working_directory is not None):
-        field = "env" if workload.env else "workingDirectory"
-        yield MeshFileError(f"{path}.{field}: has no effect without command")
+    if workload.env and workload.command is None and workload.app is None:
+        yield MeshFileError(f"{path}.env: has no effect without command or app")
+    if workload.working_directory is not None and workload.command is None:
+        yield MeshFileError(f"{path}.workingDirectory: has no effect without command")
     if workload.command is not None and not workload.command:
         yield MeshFileError(f"{path}.command: is empty")
     if workload.address is not None:
         yield from _address(f"{path}.address", workload.address)
+    if workload.is_gateway:
+        yield from _gateway_problems(path, workload, given)
     if workload.service is None:
         if workload.app is not None or workload.address is not None:
             yield MeshFileError(f"{path}.service: required with {given[0]}: its ports say where it answers")
         return
     yield from _service_problems(f"{path}.service", workload)
+
+
+def _gateway_problems(path: str, workload: Workload, given: list[str]) -> Iterator[MeshFileError]:
+    if given:
+        yield MeshFileError(
+            f"{path}.{given[0]}: a gateway has nothing behind it",
+            hint="a RouteTable says where its requests go; the app is a workload of its own",
+        )
+    if workload.service is None:
+        yield MeshFileError(f"{path}.service: required for a gateway: its ports say where it can listen")
 
 
 def _service_problems(path: str, workload: Workload) -> Iterator[MeshFileError]:
@@ -154,7 +167,7 @@ def _service_problems(path: str, workload: Workload) -> Iterator[MeshFileError]:
             yield from _name(f"{path}.ports[{i}].name", port.name)
         elif len(service.ports) > 1:
             yield MeshFileError(f"{path}.ports[{i}].name: required where a Service has several ports")
-        if port.target == PROXY_PORT:
+        if port.target == PROXY_PORT and not workload.is_gateway:
             yield MeshFileError(f"{path}.ports[{i}].targetPort: {PROXY_PORT} is the sidecar's own")
     yield from _unique(f"{path}.ports", (str(port.port) for port in service.ports))
     yield from _unique(f"{path}.ports", (port.name for port in service.ports))
@@ -173,6 +186,8 @@ def _shared_service_problems(mesh: LocalMesh) -> Iterator[MeshFileError]:
         j, other = first.setdefault(key, (i, workload))
         if other.service is not None and other.service.ports != workload.service.ports:
             yield MeshFileError(f"workloads[{i}].service.ports: differ from workloads[{j}]'s of the same Service")
+        if other.proxy is not workload.proxy:
+            yield MeshFileError(f"workloads[{i}].proxy: differs from workloads[{j}]'s of the same Service")
         if not set(other.pod_labels.items()) & set(workload.pod_labels.items()):
             yield MeshFileError(
                 f"workloads[{i}].labels: none in common with workloads[{j}] of the same Service",

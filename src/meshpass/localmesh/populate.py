@@ -18,18 +18,20 @@ from meshpass.localmesh.objects import (
     Placements,
     cluster_objects,
     default_workspace,
+    load_balancer_status,
     namespace_objects,
     pod_status,
     workload_objects,
 )
 
 _POD = DiscoveredKind(group="", version="v1", kind="Pod", plural="pods", namespaced=True)
+_SERVICE = DiscoveredKind(group="", version="v1", kind="Service", plural="services", namespaced=True)
 _FOLLOWING: tuple[ResourceKind, ...] = (
     DiscoveredKind(
         group="discovery.k8s.io", version="v1", kind="EndpointSlice", plural="endpointslices", namespaced=True
     ),
     _POD,
-    DiscoveredKind(group="", version="v1", kind="Service", plural="services", namespaced=True),
+    _SERVICE,
 )
 _CLUSTERS = DiscoveredKind(
     group="admin.gloo.solo.io", version="v2", kind="KubernetesCluster", plural="kubernetesclusters", namespaced=True
@@ -70,6 +72,8 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
             await client.patch_raw(
                 _POD, workload.namespace, workload.name, status, content_type=PatchType.MERGE, subresource="status"
             )
+    for namespace, name, status in load_balancer_status(mesh, cluster, placements):
+        await client.patch_raw(_SERVICE, namespace, name, status, content_type=PatchType.MERGE, subresource="status")
     if cluster == mesh.management.name and mesh.default_workspace and not (await client.list_raw(_WORKSPACES)).items:
         await apply_raw(client, default_workspace(mesh))
 

@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from meshpass.localmesh import guard
+from meshpass.localmesh.announcement import Announce, Announcement
 from meshpass.localmesh.logfile import LogFile
 
 _FIRST_PAUSE = 0.1
@@ -50,7 +51,7 @@ class ProcessSpec:
 class ChildProcess:
     """Keeps one child running until cancelled."""
 
-    def __init__(self, spec: ProcessSpec, *, announce: Callable[[str], None]) -> None:
+    def __init__(self, spec: ProcessSpec, *, announce: Announce) -> None:
         self.spec = spec
         self.pid: int | None = None
         """The child's process id while it runs (the guard's, for GROUP)."""
@@ -71,7 +72,8 @@ class ChildProcess:
                 if time.monotonic() - started > _HEALTHY_AFTER:
                     pause = _FIRST_PAUSE
                 self.restarts += 1
-                self._announce(f"{self.spec.name} {_render_exit(code)}, starting it anew (log: {self.spec.log})")
+                text = f"{self.spec.name} {_render_exit(code)}, starting it anew (log: {self.spec.log})"
+                self._announce(Announcement(text=text, trouble=True))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
         finally:

@@ -14,20 +14,22 @@ import msgspec
 import uvloop
 
 from meshpass.errors import MeshpassError
-from meshpass.localmesh.detach import Said
+from meshpass.localmesh.announcement import Announce
+from meshpass.localmesh.detach import RunnerOptions, Said
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
 from meshpass.localmesh.parse import load_mesh_file
+from meshpass.localmesh.selection import keep_apps
 
 
 def main(arguments: list[str]) -> int:
-    """The detached supervisor: mesh file, state directory, the descriptor to which it says how it gets on, gates."""
+    """The detached supervisor: mesh file, state directory, the descriptor to which it says how it gets on, options."""
     mesh_file, state, writer = Path(arguments[0]), StateDirectory(path=Path(arguments[1])), int(arguments[2])
     os.set_inheritable(writer, False)
     with os.fdopen(writer, "wb") as starter:
 
         def say(message: Said) -> None:
             if starter.closed:
-                _log(message.announced or "")
+                _log(message.announced.text if message.announced else "")
                 return
             starter.write(msgspec.json.encode(message) + b"\n")
             starter.flush()
@@ -37,9 +39,8 @@ def main(arguments: list[str]) -> int:
             starter.close()
 
         try:
-            run_supervisor(
-                mesh_file, state, lambda text: say(Said(announced=text)), on_ready, feature_gates=arguments[3]
-            )
+            options = msgspec.json.decode(arguments[3], type=RunnerOptions)
+            run_supervisor(mesh_file, state, lambda told: say(Said(announced=told)), on_ready, options)
         except MeshpassError as error:
             if starter.closed:
                 _log(f"error: {error}")
@@ -52,10 +53,9 @@ def main(arguments: list[str]) -> int:
 def run_supervisor(
     mesh_file: Path,
     state: StateDirectory,
-    announce: Callable[[str], None],
+    announce: Announce,
     on_ready: Callable[[MeshRecord], None],
-    *,
-    feature_gates: str = "",
+    options: RunnerOptions,
 ) -> None:
     """Runs the mesh of the file in this process until SIGTERM or SIGINT. Raises MeshpassError."""
     # Read when gRPC is imported, so before anything that does. Children of ours exec at once and use no gRPC; its
@@ -66,10 +66,10 @@ def run_supervisor(
     from meshpass.translate.settings import parse_feature_gates
 
     settings = SupervisorSettings(
-        mesh=load_mesh_file(mesh_file),
+        mesh=keep_apps(load_mesh_file(mesh_file), options.apps),
         base_directory=mesh_file.absolute().parent,
         state=state,
-        gates=parse_feature_gates(feature_gates),
+        gates=parse_feature_gates(options.feature_gates),
     )
     # Detached, standard error is the supervisor's log; in the foreground it is where people read.
     log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)

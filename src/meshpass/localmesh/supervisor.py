@@ -17,6 +17,7 @@ import msgspec
 from meshpass.app import ControlPlaneSettings, run_control_plane
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.address import claim_address_block
+from meshpass.localmesh.announcement import Announce, Announcement
 from meshpass.localmesh.cluster_server import run_api_servers
 from meshpass.localmesh.control import read_status, wait_in_sync
 from meshpass.localmesh.directory import (
@@ -34,11 +35,15 @@ from meshpass.localmesh.meshfile import LocalMesh, Workload
 from meshpass.localmesh.objects import Placement, Placements, node_id
 from meshpass.localmesh.populate import populate_clusters
 from meshpass.localmesh.process import ChildProcess, ProcessSpec
-from meshpass.localmesh.workload_process import EnvoySettings, app_process, envoy_process, log_path, place_workloads
+from meshpass.localmesh.workload_process import (
+    EnvoySettings,
+    app_process,
+    envoy_process,
+    log_path,
+    place_workloads,
+    proxy_name,
+)
 from meshpass.translate.settings import FeatureGates
-
-Announce = Callable[[str], None]
-"""Takes one line about what just happened, for people."""
 
 _READY_WITHIN = 60.0
 _LOOK_AGAIN = 1.0
@@ -103,19 +108,20 @@ async def _run_everything(
     async with _children(tuple(app for app in apps if app), announce):
         started = time.monotonic()
         async with run_api_servers(mesh, state, previous) as clusters:
-            announce(f"API servers of {', '.join(one.name for one in clusters)} answer{_since(started)}")
+            _announce_step(announce, f"API servers of {', '.join(one.name for one in clusters)} answer", started)
             record = _record(settings, envoys.run_directory, clusters, placements)
             state.write_record(record)
             await populate_clusters(mesh, state.kubeconfig, placements)
-            announce(f"{_count(len(mesh.workloads), 'workload')} stored in them{_since(started)}")
+            _announce_step(announce, f"{_count(len(mesh.workloads), 'workload')} stored in them", started)
             async with (
                 run_control_plane(_control_plane_settings(settings, envoys.run_directory)),
                 _children(tuple(envoy_process(envoys, one, i) for i, one in enumerate(mesh.workloads)), announce),
             ):
                 await _wait_ready(settings, envoys.run_directory)
-                announce(f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync{_since(started)}")
+                _announce_step(announce, f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync", started)
                 for name in await find_silent(_app_addresses(mesh, placements), seconds=_APPS_WITHIN):
-                    announce(f"{name}: nothing listens there yet, so its sidecar answers 503")
+                    text = f"{name}: nothing listens there yet, so its sidecar answers 503"
+                    announce(Announcement(text=text, trouble=True))
                 record = msgspec.structs.replace(record, ready=True)
                 state.write_record(record)
                 yield record
@@ -178,7 +184,7 @@ def _not_ready(state: StateDirectory, workload: Workload | None, late: tuple[str
     log = log_path(state, workload, "envoy")
     words = last_lines(log, 5)
     return LocalMeshError(
-        f"the sidecar of {workload} is not in sync after {_READY_WITHIN:g} s" + (f":\n{words}" if words else ""),
+        f"{proxy_name(workload)} is not in sync after {_READY_WITHIN:g} s" + (f":\n{words}" if words else ""),
         hint=f"its log is {log}",
     )
 
@@ -204,7 +210,13 @@ def _workload_record(workload: Workload, placement: Placement) -> WorkloadRecord
         node=node_id(workload),
         address=placement.address,
         app=app,
+        gateway_ports=_gateway_ports(workload),
     )
+
+
+def _gateway_ports(workload: Workload) -> dict[str, int]:
+    ports = workload.service.ports if workload.service and workload.is_gateway else ()
+    return {port.name or str(port.port): port.target for port in ports}
 
 
 async def supervise(settings: SupervisorSettings, announce: Announce, on_ready: Callable[[MeshRecord], None]) -> None:
@@ -230,8 +242,8 @@ async def supervise(settings: SupervisorSettings, announce: Announce, on_ready: 
             raise
 
 
-def _since(started: float) -> str:
-    return f" ({time.monotonic() - started:.1f} s)"
+def _announce_step(announce: Announce, text: str, started: float) -> None:
+    announce(Announcement(text=f"{text} ({time.monotonic() - started:.1f} s)"))
 
 
 def _count(number: int, one: str, many: str | None = None) -> str:

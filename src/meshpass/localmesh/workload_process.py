@@ -1,4 +1,4 @@
-"""How the processes of one workload are started: its Envoy, and its app."""
+"""How the processes of one workload are started: its Envoy, and its app, if it has one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from meshpass.localmesh.meshfile import App, Workload
 from meshpass.localmesh.objects import Placement, node_id
 from meshpass.localmesh.outbound import proxy_environment
 from meshpass.localmesh.process import Children, ProcessSpec
+from meshpass.secretfile import write_secret_file
 
 _NOT_PROXIED = "localhost,127.0.0.1"
 """A program's own neighbours on this machine are not in the mesh; Pods have other loopback addresses."""
@@ -34,7 +35,7 @@ class EnvoySettings:
 
 
 def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> ProcessSpec:
-    """The sidecar; its bootstrap is written. ``index`` makes its socket's name short and its own."""
+    """The workload's Envoy; its bootstrap is written. ``index`` makes its socket's name short and its own."""
     bootstrap = settings.run_directory / f"envoy-{index}.json"
     content = build_bootstrap(
         BootstrapSettings(
@@ -44,14 +45,19 @@ def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> Pr
             admin_socket=settings.run_directory / f"admin-{index}.sock",
         )
     )
-    bootstrap.write_text(json.dumps(content, indent=2), encoding="utf-8")
+    write_secret_file(bootstrap, json.dumps(content, indent=2).encode())
     return ProcessSpec(
-        name=f"the sidecar of {workload}",
+        name=proxy_name(workload),
         command=build_command(settings.binary, bootstrap),
         environment={"PATH": os.environ.get("PATH", "")},
         working_directory=settings.run_directory,
         log=log_path(settings.state, workload, "envoy"),
     )
+
+
+def proxy_name(workload: Workload) -> str:
+    """What messages call the workload's Envoy."""
+    return f"the gateway {workload}" if workload.is_gateway else f"the sidecar of {workload}"
 
 
 def app_process(
@@ -75,6 +81,7 @@ def app_process(
             "PATH": os.environ.get("PATH", ""),
             **proxy_environment(placement.address, not_proxied=_NOT_PROXIED),
             **_port_variables(workload, placement),
+            **(_pod_variables(workload) if workload.app else {}),
             **workload.env,
         },
         working_directory=directory if workload.command else state.path,
@@ -132,6 +139,15 @@ def _resolve(workload: Workload, address: str) -> str:
     except OSError as error:
         raise LocalMeshError(f"{workload}: address {address}: {host} has no IPv4 address") from error
     return f"{found[0][4][0]}:{port}"
+
+
+def _pod_variables(workload: Workload) -> Mapping[str, str]:
+    """What a sample program says of itself: its Pod, as Kubernetes gives it, its cluster, and its version by label."""
+    return {
+        "HOSTNAME": workload.name,
+        "CLUSTER_NAME": workload.cluster,
+        "SERVICE_VERSION": workload.pod_labels.get("version", "v1"),
+    }
 
 
 def _port_variables(workload: Workload, placement: Placement) -> Mapping[str, str]:

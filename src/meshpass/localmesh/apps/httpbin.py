@@ -6,7 +6,6 @@ import asyncio
 import base64
 import email.parser
 import email.policy
-import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
-import uvicorn
+
+from meshpass.localmesh.apps.serve import serve
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -226,22 +226,5 @@ async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> No
     await send({"type": "http.response.body", "body": body})
 
 
-def main() -> None:
-    """Serves on 127.0.0.1:$PORT until SIGTERM."""
-    uvicorn.run(
-        application,
-        host="127.0.0.1",
-        port=int(os.environ["PORT"]),
-        http="httptools",
-        loop="uvloop",
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serve(application)
