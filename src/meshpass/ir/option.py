@@ -20,6 +20,9 @@ class OriginMatch:
 
     kind: OriginKind
     value: str
+    """``*`` as an exact value is any origin."""
+    ignore_case: bool = False
+    """Means nothing to a regular expression."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,9 @@ class Retries:
     """How often it is sent again at most."""
     per_try_timeout_milliseconds: int | None = None
     retry_on: str = ""
-    """Envoy's conditions, joined by commas; empty: the proxy's default ones."""
+    """Envoy's conditions, joined by commas; with ``retriable-status-codes`` where ``status_codes`` count."""
     status_codes: tuple[int, ...] = ()
-    """Statuses of answers that count as failures, beside ``retry_on``."""
+    """Statuses of answers that count as failures, beside the other conditions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +72,13 @@ class HeaderValue:
 
     name: str
     value: str
+    """Literally so: a percent sign is a percent sign."""
     append: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderChanges:
-    """Headers that are written or removed: of the request as it is sent on, of the answer as it is given."""
+    """Headers that are removed, then written: of the request as it is sent on, of the answer as it is given."""
 
     add_to_request: tuple[HeaderValue, ...] = ()
     remove_from_request: tuple[str, ...] = ()
