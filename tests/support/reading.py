@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from envoy.config.cluster.v3.cluster_pb2 import Cluster
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.listener.v3.listener_pb2 import Listener
 from envoy.config.rbac.v3 import rbac_pb2
@@ -19,13 +20,18 @@ from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
+from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
+from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import DownstreamTlsContext, UpstreamTlsContext
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 
-from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Resource, Snapshot
 
 DENIED = "denied"
 OPEN = "open"
 UNKNOWN = "unknown requirement"
+
+STATIC_FILTERS = frozenset({"envoy.filters.http.cors", "envoy.filters.http.fault"})
+"""Filters that are written in the listeners."""
 
 Verdict = str | frozenset[str]
 """DENIED, OPEN, UNKNOWN (which Envoy refuses), or the names of the providers of which one has to accept a token."""
@@ -88,14 +94,51 @@ class Reading:
             yield matcher.value.string_match.exact
 
     @cached_property
-    def listeners(self) -> Mapping[str, Any]:
-        """Name → HttpConnectionManager."""
+    def chains(self) -> Mapping[str, Any]:
+        """Name of a listener, or ``<listener>/<chain>`` of a gateway's → its FilterChain."""
         found = {}
         for name, resource in self._messages(LISTENER).items():
-            listener = read_any(resource.resource, Listener)
-            (chain,) = listener.filter_chains
-            found[name] = read_any(chain.filters[-1].typed_config, HttpConnectionManager)
+            for chain in read_any(resource.resource, Listener).filter_chains:
+                found[f"{name}/{chain.name}" if chain.name else name] = chain
         return found
+
+    @cached_property
+    def listeners(self) -> Mapping[str, Any]:
+        """Name as in ``chains`` → HttpConnectionManager; those that speak no HTTP are not in it."""
+        return {
+            name: read_any(chain.filters[-1].typed_config, HttpConnectionManager)
+            for name, chain in self.chains.items()
+            if not chain.filters[-1].typed_config.Is(TcpProxy.DESCRIPTOR)
+        }
+
+    @cached_property
+    def tcp_clusters(self) -> Mapping[str, tuple[str, ...]]:
+        """Name as in ``chains`` → the clusters that connections are passed on to."""
+        found = {}
+        for name, chain in self.chains.items():
+            if chain.filters[-1].typed_config.Is(TcpProxy.DESCRIPTOR):
+                proxy = read_any(chain.filters[-1].typed_config, TcpProxy)
+                found[name] = tuple(
+                    filter(None, (proxy.cluster, *(one.name for one in proxy.weighted_clusters.clusters)))
+                )
+        return found
+
+    @cached_property
+    def clusters(self) -> Mapping[str, Any]:
+        """Name → Cluster."""
+        return {name: read_any(one.resource, Cluster) for name, one in self._messages(CLUSTER).items()}
+
+    @cached_property
+    def wanted_secrets(self) -> frozenset[str]:
+        """The secrets that listeners and clusters name."""
+        found: set[str] = set()
+        for chain in self.chains.values():
+            if chain.HasField("transport_socket"):
+                found.update(secrets_of(read_any(chain.transport_socket.typed_config, DownstreamTlsContext)))
+        for cluster in self.clusters.values():
+            if cluster.HasField("transport_socket"):
+                found.update(secrets_of(read_any(cluster.transport_socket.typed_config, UpstreamTlsContext)))
+        return frozenset(found)
 
     @cached_property
     def route_configurations(self) -> Mapping[str, Any]:
@@ -164,7 +207,11 @@ class Reading:
     def dangling(self) -> list[str]:
         """Every reference that leads to nothing."""
         clusters, wrong = set(self.snapshot.of(CLUSTER)), []
-        wrong += [f"cluster {name} without endpoints" for name in clusters ^ set(self.snapshot.of(ENDPOINTS))]
+        by_eds = {name for name, cluster in self.clusters.items() if cluster.type == Cluster.EDS}
+        wrong += [f"cluster {name} without endpoints" for name in by_eds ^ set(self.snapshot.of(ENDPOINTS))]
+        wrong += [f"wants secret {name}" for name in self.wanted_secrets - set(self.snapshot.of(SECRET))]
+        for name, wanted_clusters in self.tcp_clusters.items():
+            wrong += [f"listener {name} wants cluster {one}" for one in wanted_clusters if one not in clusters]
         for name, manager in self.listeners.items():
             wanted = manager.rds.route_config_name
             if wanted and wanted not in self.route_configurations:
@@ -186,6 +233,8 @@ class Reading:
             if name not in self.snapshot.of(CLUSTER):
                 yield f"wants cluster {name}"
         for name, config in route.typed_per_filter_config.items():
+            if name in STATIC_FILTERS:
+                continue
             if name not in self.filters:
                 yield f"configures filter {name}"
             elif config.Is(PerRouteConfig.DESCRIPTOR):
@@ -201,6 +250,15 @@ def clusters_of(route: Any) -> tuple[str, ...]:
     if route.route.cluster:
         return (str(route.route.cluster),)
     return tuple(str(one.name) for one in route.route.weighted_clusters.clusters)
+
+
+def secrets_of(context: Any) -> Iterator[str]:
+    """The secrets that a TLS context names."""
+    common = context.common_tls_context
+    for one in common.tls_certificate_sds_secret_configs:
+        yield str(one.name)
+    if common.HasField("combined_validation_context"):
+        yield str(common.combined_validation_context.validation_context_sds_secret_config.name)
 
 
 def providers_of(requirement: Any) -> Iterator[str]:

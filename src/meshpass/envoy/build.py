@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import assert_never
 
 from meshpass.envoy.authorization import build_authorization_filter
 from meshpass.envoy.backend import build_cluster, build_endpoints
@@ -14,8 +15,21 @@ from meshpass.envoy.finish import build_finish_filter
 from meshpass.envoy.jwt import build_jwt_filter
 from meshpass.envoy.listener import build_listener
 from meshpass.envoy.route import build_route_configuration
-from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
-from meshpass.ir import Backend, OutboundListener, Phase, PolicySet, Proxy, RouteConfiguration
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Resource, Snapshot
+from meshpass.envoy.tls import build_secret
+from meshpass.ir import (
+    Backend,
+    GatewayListener,
+    HttpChain,
+    InboundListener,
+    Listener,
+    OutboundListener,
+    Phase,
+    PolicySet,
+    Proxy,
+    RouteConfiguration,
+    Secret,
+)
 from meshpass.memo import Memo
 
 
@@ -29,6 +43,7 @@ def build_snapshot(proxy: Proxy, memo: Memo) -> Snapshot:
             {
                 CLUSTER: memo(_join, own_clusters, clusters),
                 ENDPOINTS: memo(_join, own_endpoints, endpoints),
+                SECRET: memo(_build_secrets, proxy.secrets, memo),
                 EXTENSION_CONFIG: memo(_build_filters, _sides(proxy), proxy.policies, proxy.inbound_policies, memo),
                 LISTENER: _by_name(memo(build_listener, listener) for listener in proxy.listeners),
                 ROUTES: memo(_build_routes, proxy.routes, memo),
@@ -39,9 +54,13 @@ def build_snapshot(proxy: Proxy, memo: Memo) -> Snapshot:
 
 def _build_backends(backends: tuple[Backend, ...], memo: Memo) -> tuple[dict[str, Resource], dict[str, Resource]]:
     return (
-        _by_name(memo(build_cluster, backend.name) for backend in backends),
-        _by_name(memo(build_endpoints, backend) for backend in backends),
+        _by_name(memo(build_cluster, backend) for backend in backends),
+        _by_name(memo(build_endpoints, backend) for backend in backends if not backend.resolve),
     )
+
+
+def _build_secrets(secrets: tuple[Secret, ...], memo: Memo) -> Mapping[str, Resource]:
+    return _by_name(memo(build_secret, secret) for secret in secrets)
 
 
 def _join(own: dict[str, Resource], shared: dict[str, Resource]) -> Mapping[str, Resource]:
@@ -50,8 +69,21 @@ def _join(own: dict[str, Resource], shared: dict[str, Resource]) -> Mapping[str,
 
 def _sides(proxy: Proxy) -> tuple[Side, ...]:
     """The sides that the proxy has: a filter configuration that no listener asks for would never be acknowledged."""
-    kinds = {Side.OUTBOUND if isinstance(listener, OutboundListener) else Side.INBOUND for listener in proxy.listeners}
-    return tuple(sorted(kinds))
+    return tuple(sorted({side for listener in proxy.listeners for side in _sides_of(listener)}))
+
+
+def _sides_of(listener: Listener) -> Iterator[Side]:
+    match listener:
+        case OutboundListener():
+            yield Side.OUTBOUND
+        case InboundListener():
+            if not listener.tcp:
+                yield Side.INBOUND
+        case GatewayListener():
+            if any(isinstance(chain, HttpChain) for chain in listener.chains):
+                yield Side.OUTBOUND
+        case _:  # pragma: no cover
+            assert_never(listener)
 
 
 def _build_filters(

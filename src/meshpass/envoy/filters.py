@@ -5,11 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
+from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.message import Message
 
-from meshpass.envoy.backend import ads_config_source
+from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.resource import TYPE_URL_PREFIX, build_resource, pack
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import ObjectRef, Phase
@@ -48,6 +50,11 @@ The chain is the same whatever policies there are: a change of it would be a cha
 connections. One policy holds on a route, so priorities within a phase order nothing among JWT policies.
 """
 
+CORS_FILTER = "envoy.filters.http.cors"
+"""First of all, so that a preflight, which carries no token, is answered on routes with a policy for it."""
+FAULT_FILTER = "envoy.filters.http.fault"
+"""Behind all authorization, so that who is refused learns nothing of faults."""
+
 ROUTE_METADATA = "meshpass"
 CLASS_KEY = "class"
 """Route metadata ``meshpass: {class: …}``: how filters other than the JWT filter know a route's selection class."""
@@ -71,16 +78,20 @@ def filter_name(side: Side, phase: Phase, stage: Stage) -> str:
 
 
 def build_http_filters(side: Side) -> list[HttpFilter]:
-    """All filters of one side in order. Each but the router is fetched by ECDS, so that a policy edit touches no listener.
+    """All filters of one side in order.
+
+    A policy edit touches no listener: what depends on policies is fetched by ECDS, and the filters that are always the
+    same act only where a route asks for it.
 
     There is no default configuration: until the real one has come, the listener does not accept connections.
     """
-    filters = []
+    filters = [HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))]
     for phase, stage, types in HTTP_FILTER_ORDER:
         http_filter = HttpFilter(name=filter_name(side, phase, stage))
         http_filter.config_discovery.config_source.CopyFrom(ads_config_source())
         http_filter.config_discovery.type_urls.extend(TYPE_URL_PREFIX + message for message in types)
         filters.append(http_filter)
+    filters.append(HttpFilter(name=FAULT_FILTER, typed_config=pack(HTTPFault())))
     # Envoy's own x-envoy-* headers say nothing that applications of the mesh are meant to read.
     filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))
     return filters

@@ -22,6 +22,10 @@ def pack(message: Message) -> Any:
 def build_resource(name: str, message: Message, sources: frozenset[ObjectRef] = frozenset()) -> Resource:
     """The resource ``name`` with this content; its version is a hash of the content."""
     packed = pack(message)
-    version = content_version(packed.value)
+    return build_serialised(name, packed, content_version(packed.value), sources)
+
+
+def build_serialised(name: str, packed: Any, version: str, sources: frozenset[ObjectRef]) -> Resource:
+    """The resource ``name`` with this content, whose version is known."""
     wire = DiscoveryResource(name=name, version=version, resource=packed).SerializeToString(deterministic=True)
     return Resource(type_url=packed.type_url, name=name, version=version, wire=wire, sources=sources)

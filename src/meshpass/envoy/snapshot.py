@@ -27,8 +27,9 @@ class Resource:
     type_url: str
     name: str
     version: str
-    """16 hex digits of the SHA-256 of the resource's deterministic bytes: equal content, equal version."""
-    wire: bytes
+    """16 hex digits of a hash of the content: equal content, equal version, and the other way round."""
+    wire: bytes = field(repr=False)
+    """Never printed: it may hold a private key."""
     sources: frozenset[ObjectRef] = frozenset()
     """The API objects that this resource was made from; they are told when Envoy rejects it."""
 
@@ -52,5 +53,5 @@ class Snapshot:
 
 
 def content_version(body: bytes) -> str:
-    """The version of a resource with these deterministic bytes."""
+    """The version of a resource with these deterministic bytes, or with parts whose hashes these are."""
     return hashlib.sha256(body).hexdigest()[:16]

@@ -1,0 +1,87 @@
+"""RouteMatch → Envoy's RouteMatch."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from envoy.config.route.v3 import route_components_pb2 as route_v3
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+from google.protobuf.wrappers_pb2 import BoolValue
+
+from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
+
+
+def build_match(match: RouteMatch) -> route_v3.RouteMatch:
+    """The conditions of a route. Of Envoy's matchers only ``connect_matcher`` takes CONNECT requests, and it takes no others."""
+    if match.connect:
+        return route_v3.RouteMatch(connect_matcher=route_v3.RouteMatch.ConnectMatcher())
+    message = route_v3.RouteMatch(
+        headers=[_build_header(header) for header in match.headers],
+        query_parameters=[_build_query(parameter) for parameter in match.query_parameters],
+    )
+    if match.method is not None:
+        message.headers.append(_build_header(HeaderMatch(name=":method", value=match.method)))
+    message.headers.extend(_build_further_path(path) for path in match.also)
+    match match.path:
+        case PathPrefix(value, ignore_case):
+            message.prefix = value
+            _set_case(message, ignore=ignore_case)
+        case PathExact(value, ignore_case):
+            message.path = value
+            _set_case(message, ignore=ignore_case)
+        case PathRegex(value):
+            message.safe_regex.regex = value
+        case _:  # pragma: no cover
+            assert_never(match.path)
+    return message
+
+
+def _set_case(message: route_v3.RouteMatch, *, ignore: bool) -> None:
+    if ignore:
+        message.case_sensitive.CopyFrom(BoolValue(value=False))
+
+
+def _build_further_path(path: PathMatch) -> route_v3.HeaderMatcher:
+    """A condition on the path as one on the header ``:path``, of which a route may have several; it has the query on it."""
+    match path:
+        case PathPrefix(value, ignore_case):
+            matcher = StringMatcher(prefix=value, ignore_case=ignore_case)
+        case PathExact(value, ignore_case):
+            case = "(?i)" if ignore_case else ""
+            matcher = _build_string(f"{case}{_quote(value)}{_QUERY}", regex=True)
+        case PathRegex(value):
+            matcher = _build_string(f"(?:{value}){_QUERY}", regex=True)
+        case _:  # pragma: no cover
+            assert_never(path)
+    return route_v3.HeaderMatcher(name=":path", string_match=matcher)
+
+
+_QUERY = r"(?:\?.*)?"
+
+
+def _quote(text: str) -> str:
+    """An RE2 expression for exactly this text."""
+    return "".join(character if character.isalnum() else f"\\x{{{ord(character):x}}}" for character in text)
+
+
+def _build_header(header: HeaderMatch) -> route_v3.HeaderMatcher:
+    message = route_v3.HeaderMatcher(name=header.name, invert_match=header.invert)
+    if header.value is None:
+        message.present_match = True
+    else:
+        message.string_match.CopyFrom(_build_string(header.value, regex=header.regex))
+    return message
+
+
+def _build_query(parameter: QueryMatch) -> route_v3.QueryParameterMatcher:
+    message = route_v3.QueryParameterMatcher(name=parameter.name)
+    if parameter.value is None:
+        message.present_match = True
+    else:
+        message.string_match.CopyFrom(_build_string(parameter.value, regex=parameter.regex))
+    return message
+
+
+def _build_string(value: str, *, regex: bool) -> StringMatcher:
+    return StringMatcher(safe_regex=RegexMatcher(regex=value)) if regex else StringMatcher(exact=value)
