@@ -9,7 +9,7 @@ from typing import Annotated
 from meshpass.api.common import Locality, NullableBool, ObjectReference, PortOrZero, PortProtocol, PortSelector
 from meshpass.api.metadata import ApiObject
 from meshpass.api.status import ExternalServiceStatus, ObjectStatus
-from meshpass.api.struct import ApiStruct, OneOfStruct, doc
+from meshpass.api.struct import ApiStruct, OneOfStruct, Rule, doc
 
 
 class ClientTlsMode(StrEnum):
@@ -21,8 +21,25 @@ class ClientTlsMode(StrEnum):
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
 
 
+_MODE = "(has(self.mode) ? self.mode : 'SIMPLE')"
+_HAS_CREDENTIAL = "has(self.credentialName) && size(self.credentialName) > 0"
+_HAS_CERTIFICATE = "has(self.clientCertificate) && size(self.clientCertificate) > 0"
+_HAS_KEY = "has(self.privateKey) && size(self.privateKey) > 0"
+
+
 class ClientsideTls(ApiStruct):
     """TLS that the mesh starts."""
+
+    rules = (
+        Rule(
+            f"{_MODE} != 'MUTUAL' || {_HAS_CREDENTIAL} || {_HAS_CERTIFICATE} && {_HAS_KEY}",
+            "clientCertificate and privateKey, or credentialName, must be set when mode is MUTUAL.",
+        ),
+        Rule(
+            f"{_MODE} != 'ISTIO_MUTUAL' || !({_HAS_CREDENTIAL}) && !({_HAS_CERTIFICATE}) && !({_HAS_KEY})",
+            "clientCertificate, privateKey and credentialName must be empty or unset when mode is ISTIO_MUTUAL.",
+        ),
+    )
 
     sni: Annotated[str, doc("Server name to ask for; empty is the only host")] = ""
     mode: Annotated[ClientTlsMode, doc("How TLS is spoken")] = ClientTlsMode.SIMPLE
@@ -55,6 +72,13 @@ class ExternalServiceSpec(OneOfStruct):
     """A service outside the mesh."""
 
     one_of = (("hosts", "addresses"),)
+    rules = (
+        Rule(
+            "!has(self.addresses) || size(self.addresses) == 0 || !has(self.ports)"
+            " || !self.ports.exists(p, has(p.egressGatewayRoutes))",
+            "egressGatewayRoutes can only be set for external services with hosts.",
+        ),
+    )
 
     hosts: Annotated[tuple[str, ...], doc("Hostnames; a first wildcard segment is allowed")] = ()
     addresses: Annotated[tuple[str, ...], doc("IP addresses or CIDRs")] = ()

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import inspect
 
 from meshpass.api.metadata import ApiObject
-from meshpass.api.struct import ApiStruct, OneOfStruct, wire_names
+from meshpass.api.struct import ApiStruct, OneOfStruct, Rule, wire_names
 
 Schema = dict[str, Any]
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
+_SAID_BY_RULES = frozenset({"enum", "minItems", "minLength"})
 
 
 def object_schema(object_type: type[ApiObject]) -> Schema:
@@ -22,7 +23,7 @@ def object_schema(object_type: type[ApiObject]) -> Schema:
     schema = struct_schema(object_type)
     fields: Schema = schema["properties"]
     # A spec that needs something cannot be left out.
-    required = {"required": ["spec"]} if _needs_something(fields["spec"]) else {}
+    required = {"required": ["spec"]} if _needs_something(object_type, fields["spec"]) else {}
     return {
         "type": "object",
         "description": schema["description"],
@@ -37,8 +38,9 @@ def object_schema(object_type: type[ApiObject]) -> Schema:
     }
 
 
-def _needs_something(spec: Schema) -> bool:
-    return "required" in spec or "anyOf" in spec
+def _needs_something(object_type: type[ApiObject], schema: Schema) -> bool:
+    spec = next(field.default for field in msgspec.structs.fields(object_type) if field.name == "spec")
+    return "required" in schema or bool(getattr(spec, "needs", ()))
 
 
 def struct_schema(struct: type[ApiStruct]) -> Schema:
@@ -95,12 +97,18 @@ def _union_schema(kind: inspect.UnionType) -> Schema:
 
 def _struct_schema(kind: inspect.StructType) -> Schema:
     struct = kind.cls
+    rules: tuple[Rule, ...] = getattr(struct, "rules", ())
+    told = {name for rule in rules for name in rule.instead_of}
     schema: Schema = {"type": "object", "description": first_line(struct)}
     if kind.fields:
-        schema["properties"] = {field.encode_name: _schema(field.type) for field in kind.fields}
-    groups = _group_rules(struct)
-    required = [field.encode_name for field in kind.fields if field.required] + [
-        group[0] for group in _needs(struct) if len(group) == 1
+        schema["properties"] = {
+            field.encode_name: _bare(_schema(field.type)) if field.name in told else _schema(field.type)
+            for field in kind.fields
+        }
+    groups = _group_rules(struct, told)
+    names = wire_names(struct)
+    required = [field.encode_name for field in kind.fields if field.required and field.name not in told] + [
+        names[group[0]] for group in _needs(struct) if len(group) == 1 and group[0] not in told
     ]
     if required:
         schema["required"] = sorted(required)
@@ -108,15 +116,24 @@ def _struct_schema(kind: inspect.StructType) -> Schema:
         schema |= groups[0]
     elif groups:
         schema["allOf"] = groups
+    for rule in rules:
+        node = schema["properties"][names[rule.items_of]]["items"] if rule.items_of else schema
+        node.setdefault("x-kubernetes-validations", []).append({"rule": rule.expression, "message": rule.message})
     return schema
 
 
+def _bare(schema: Schema) -> Schema:
+    """The schema without what a rule says instead; limits of size stay, since the cost of rules is reckoned from them."""
+    choices = schema.get("enum")
+    longest = {"maxLength": max(map(len, choices))} if choices else {}
+    return {key: value for key, value in schema.items() if key not in _SAID_BY_RULES} | longest
+
+
 def _needs(struct: type[msgspec.Struct]) -> tuple[tuple[str, ...], ...]:
-    names = wire_names(struct)
-    return tuple(tuple(names[name] for name in group) for group in getattr(struct, "needs", ()))
+    return tuple(getattr(struct, "needs", ()))
 
 
-def _group_rules(struct: type[msgspec.Struct]) -> list[Schema]:
+def _group_rules(struct: type[msgspec.Struct], told: set[str]) -> list[Schema]:
     """One rule per group of fields; they hold ``required`` alone, which is what a structural schema allows in a rule."""
     rules: list[Schema] = []
     names = wire_names(struct)
@@ -124,8 +141,8 @@ def _group_rules(struct: type[msgspec.Struct]) -> list[Schema]:
         for group in struct.one_of:
             present = [{"required": [names[name]]} for name in group]
             rules.append({"oneOf": [{"not": {"anyOf": present}}, *present]})
-    rules += [{"anyOf": [{"required": [name]} for name in group]} for group in _needs(struct) if len(group) > 1]
-    return rules
+    needs = (group for group in _needs(struct) if len(group) > 1 and not told.issuperset(group))
+    return [*rules, *({"anyOf": [{"required": [names[name]]} for name in group]} for group in needs)]
 
 
 def first_line(struct: type) -> str:

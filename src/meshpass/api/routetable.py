@@ -20,11 +20,15 @@ from meshpass.api.common import (
 )
 from meshpass.api.metadata import ApiObject
 from meshpass.api.status import RouteTableStatus
-from meshpass.api.struct import ApiStruct, OneOfStruct, doc
+from meshpass.api.struct import ApiStruct, OneOfStruct, Rule, doc
 
 MAX_ROUTES = 10_000
 MAX_DESTINATIONS = 100
 MAX_BODY_LENGTH = 2**20 - 1
+
+_IS_ROOT = "has(self.hosts) && size(self.hosts) > 0"
+_TOO_MANY = "size(self.http) > 9990"
+"""Evaluators give up after 10,000 steps of a loop, and must not refuse a table for its length: its routes are judged later."""
 
 
 class SortMethod(StrEnum):
@@ -134,6 +138,14 @@ class ForwardTo(OneOfStruct):
 class TCPForwardTo(ForwardTo):
     """Send the connection to destinations; the API has rewrites here too, without effect."""
 
+    rules = (
+        Rule(
+            "has(self.destinations) && size(self.destinations) > 0",
+            "At least one destination must be specified.",
+            instead_of=("destinations",),
+        ),
+    )
+
     destinations: Annotated[
         tuple[DestinationReference, ...], doc("Where to send, by weight", min_length=1, max_length=MAX_DESTINATIONS)
     ]
@@ -234,6 +246,39 @@ class RouteTableSpec(ApiStruct):
     """Hosts and the routes behind them."""
 
     needs = (("http", "tcp", "tls"),)
+    rules = (
+        Rule(
+            "has(self.http) || has(self.tcp) || has(self.tls)",
+            "At least one of http, tcp, or tls keys must be set.",
+            instead_of=("http", "tcp", "tls"),
+        ),
+        Rule(
+            f"{_IS_ROOT} || !has(self.virtualGateways) || size(self.virtualGateways) == 0",
+            "The virtualGateways field must be empty or unset for delegated RouteTables.",
+        ),
+        Rule(
+            f"{_IS_ROOT} || !has(self.applyToDestinations) || size(self.applyToDestinations) == 0",
+            "The applyToDestinations field must be empty or unset for delegated RouteTables.",
+        ),
+        Rule(
+            f"{_IS_ROOT} || !has(self.failureMode)",
+            "The failureMode field must be empty or unset for delegated RouteTables.",
+        ),
+        Rule(
+            f"!has(self.defaultDestination) || has(self.http) && ({_TOO_MANY} || self.http.exists(r, has(r.forwardTo)))",
+            "defaultDestination can only be set for http routes with forwardTo actions.",
+        ),
+        Rule(
+            f"has(self.defaultDestination) || !has(self.http) || {_TOO_MANY} || self.http.all(r, !has(r.forwardTo)"
+            " || has(r.forwardTo.destinations) && size(r.forwardTo.destinations) > 0)",
+            "defaultDestination must be set when http forwardTo actions without destinations are specified.",
+        ),
+        Rule(
+            "!has(self.kind) || self.kind == 'KUBE'",
+            "Selector kind must be KUBE or not set.",
+            items_of="workload_selectors",
+        ),
+    )
 
     hosts: Annotated[tuple[str, ...], doc("Hosts served; unset on delegated tables")] = ()
     virtual_gateways: Annotated[tuple[ObjectReference, ...], doc("Gateways that serve the table")] = ()

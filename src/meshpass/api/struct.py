@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Any, ClassVar, TypedDict, TypeVar, Unpack, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, TypedDict, TypeVar, Unpack, dataclass_transform
 
 import msgspec
 
@@ -25,6 +25,19 @@ def doc(description: str, *, schema: dict[str, Any] | None = None, **limits: Unp
     return msgspec.Meta(description=description, extra_json_schema=schema, **arguments)
 
 
+class Rule(NamedTuple):
+    """A condition on a value in the Common Expression Language, which every API server enforces (``x-kubernetes-validations``)."""
+
+    expression: str
+    """True for a value that is allowed, which is called ``self``; fields have their wire names."""
+    message: str
+    """What the user is told of a value that is not."""
+    items_of: str = ""
+    """Python name of a list: each of its items is the value, instead of the struct."""
+    instead_of: tuple[str, ...] = ()
+    """Python names of fields whose presence, choices and least length the schema leaves to this rule, for its message's sake."""
+
+
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class ApiStruct(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, rename="camel"
@@ -36,6 +49,8 @@ class ApiStruct(
 
     needs: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Groups of fields (Python names) of a spec; of each group at least one must be set. Checked by ``parse_object``."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    """What admission demands of a value beyond its schema. Checked by API servers alone: an object may come in without."""
 
     def __hash__(self) -> int:
         return hash((type(self), *(_hashable(getattr(self, name)) for name in self.__struct_fields__)))

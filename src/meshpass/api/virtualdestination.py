@@ -7,7 +7,7 @@ from typing import Annotated
 from meshpass.api.common import ClientMode, ObjectSelector, Port, PortProtocol, PortSelector
 from meshpass.api.metadata import ApiObject
 from meshpass.api.status import VirtualDestinationStatus
-from meshpass.api.struct import ApiStruct, doc
+from meshpass.api.struct import ApiStruct, Rule, doc
 
 
 class VirtualDestinationPort(ApiStruct):
@@ -22,6 +22,18 @@ class VirtualDestinationSpec(ApiStruct):
     """Hosts of their own for backends in several clusters."""
 
     needs = (("ports",), ("hosts", "services", "external_services", "external_workloads"))
+    rules = (
+        Rule(
+            "has(self.hosts) || has(self.services) || has(self.externalServices) || has(self.externalWorkloads)",
+            "At least one of hosts, services, externalServices, or externalWorkloads must be set.",
+            instead_of=("hosts", "services", "external_services", "external_workloads"),
+        ),
+        Rule(
+            "has(self.services) || has(self.externalServices) || has(self.externalWorkloads)"
+            " || !self.ports.exists(p, has(p.targetPort))",
+            "When using targetPort, at least one of services, externalServices, or externalWorkloads must be set.",
+        ),
+    )
 
     hosts: Annotated[tuple[str, ...], doc("Hosts, without wildcards")] = ()
     services: Annotated[tuple[ObjectSelector, ...], doc("Services behind it")] = ()

@@ -8,7 +8,7 @@ from typing import Annotated
 from meshpass.api.common import Empty, ObjectSelector, PortSelector, RouteFilter, WorkloadSelector
 from meshpass.api.metadata import ApiObject
 from meshpass.api.status import VirtualGatewayStatus
-from meshpass.api.struct import ApiStruct, OneOfStruct, doc
+from meshpass.api.struct import ApiStruct, OneOfStruct, Rule, doc
 
 MAX_LISTENERS = 300_000
 
@@ -93,10 +93,43 @@ class ExternalServiceFilter(ApiStruct):
     selector: Annotated[ObjectSelector | None, doc("Which external services")] = None
 
 
+def _protocols(listeners: str, condition: str, *allowed: str) -> Rule:
+    choices = ", ".join(f"'{name}'" for name in ("", *allowed))
+    few = allowed[0] if len(allowed) == 1 else f"one of: {', '.join(allowed)}"
+    return Rule(
+        f"!({condition}) || !has(self.appProtocol) || self.appProtocol in [{choices}]",
+        f"appProtocol of {listeners} must be unset or {few}.",
+    )
+
+
 class Listener(OneOfStruct):
     """A port of a gateway."""
 
     one_of = (("tls", "https_redirect"), ("http", "tcp"))
+    rules = (
+        Rule("has(self.port.number) || has(self.port.name)", "Either port.number or port.name must be set."),
+        Rule(
+            "!has(self.appProtocol) || self.appProtocol in ['', 'GRPC', 'GRPC-WEB', 'HTTP', 'HTTP_PROXY', 'HTTP2',"
+            " 'HTTPS', 'TCP', 'TLS', 'MONGO', 'REDIS', 'MYSQL']",
+            "appProtocol must be one of:"
+            " GRPC, GRPC-WEB, HTTP, HTTP_PROXY, HTTP2, HTTPS, TCP, TLS, MONGO, REDIS, or MYSQL.",
+            instead_of=("app_protocol",),
+        ),
+        _protocols("HTTP listeners with tls", "has(self.http) && has(self.tls)", "HTTPS"),
+        _protocols(
+            *("HTTP listeners without tls", "has(self.http) && !has(self.tls)"),
+            *("GRPC", "GRPC-WEB", "HTTP", "HTTP_PROXY", "HTTP2"),
+        ),
+        _protocols("TCP listeners with tls", "!has(self.http) && has(self.tls)", "TLS"),
+        _protocols(
+            *("TCP listeners without tls", "!has(self.http) && !has(self.tls)"),
+            *("TCP", "MONGO", "REDIS", "MYSQL"),
+        ),
+        Rule(
+            "!has(self.httpsRedirect) || !self.httpsRedirect || has(self.http)",
+            "httpsRedirect can only be set for HTTP listeners.",
+        ),
+    )
 
     port: Annotated[PortSelector, doc("Port of the gateway's Service")]
     tls: Annotated[ListenerTls | None, doc("TLS settings")] = None
@@ -112,6 +145,13 @@ class VirtualGatewaySpec(ApiStruct):
     """Gateway workloads and what they listen on."""
 
     needs = (("listeners",),)
+    rules = (
+        Rule(
+            "!has(self.kind) || self.kind == 'KUBE'",
+            "selector kind must be KUBE or not set",
+            items_of="workloads",
+        ),
+    )
 
     workloads: Annotated[tuple[WorkloadSelector, ...], doc("Gateway workloads; unset is all")] = ()
     listeners: Annotated[

@@ -128,16 +128,20 @@ def _schemas(kind: str, path: str) -> list[dict[str, Any]]:
 
 
 def _sample(schema: dict[str, Any]) -> Any:
-    """A value of a schema, with what it requires and nothing else."""
+    """A value of a schema, with what it and its rules require and nothing else."""
     match schema["type"]:
         case "object":
-            return {name: _sample(schema["properties"][name]) for name in schema.get("required", [])}
+            needed = {name: _sample(schema["properties"][name]) for name in schema.get("required", [])}
+            rules = [rule["message"] for rule in schema.get("x-kubernetes-validations", [])]
+            return needed | ({"destinations": [{}]} if "At least one destination must be specified." in rules else {})
         case "array":
             return [_sample(schema["items"])] if schema.get("minItems") else []
         case "string":
             if "enum" in schema:
                 return schema["enum"][-1]
-            return "5m" if "ns|us" in schema.get("pattern", "") else "text"
+            # The protocol of a listener is a choice by a rule.
+            text = "HTTP" if "Protocol" in schema.get("description", "") else "text"
+            return "5m" if "ns|us" in schema.get("pattern", "") else text
         case "number":
             return 0.5
         case "integer":

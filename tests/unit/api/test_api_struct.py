@@ -176,7 +176,7 @@ def test_what_is_no_duration_is_refused(text):
 _STRUCTURAL = {
     "type", "description", "properties", "additionalProperties", "items", "required", "enum", "format", "pattern",
     "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "nullable", "oneOf", "anyOf", "allOf",
-    "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip
 
 
