@@ -1,0 +1,103 @@
+"""Connections that a gateway passes on as they are: plain, out of TLS that it ends, or by their server name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from meshpass.api.objectset import ObjectKey
+from meshpass.ir import TcpChain
+from meshpass.memo import Memo
+from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.gatewayhost import ANY_HOST, covers, server_name
+from meshpass.translate.gatewayport import GatewayPort
+from meshpass.translate.gatewayroutes import BoundTables, served_hosts
+from meshpass.translate.gatewayserver import GatewayServer
+from meshpass.translate.tableroutes import TableRoutes, TcpRoute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chains:
+    """Filter chains, and what is said to the tables whose routes have none."""
+
+    chains: tuple[TcpChain, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def plain_chain(port: GatewayPort, bound: BoundTables, memo: Memo) -> Chains:
+    """The one chain of a port for plain TCP: all its connections look alike, so one route has them all."""
+    served = (
+        (table, route)
+        for server in port.servers
+        if server.is_open
+        for table in _tables(server, bound, memo)
+        for route in _tcp_routes(port, table)
+    )
+    return _first(served, port, TcpChain(name=f"tcp-{port.port}", backends=()))
+
+
+def terminated_chain(port: GatewayPort, server: GatewayServer, bound: BoundTables, memo: Memo) -> Chains:
+    """The one chain of a listener that ends TLS and passes on what is inside."""
+    served = ((table, route) for table in _tables(server, bound, memo) for route in _tcp_routes(port, table))
+    names = tuple(one for one in server.names if one != ANY_HOST)
+    chain = TcpChain(name=f"tls-{port.port}~{server.label}", backends=(), server_names=names, tls=server.tls)
+    return _first(served, port, chain)
+
+
+def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTables, memo: Memo) -> Chains:
+    """A chain for each TLS route, with the server names that no older route and no other listener has."""
+    chains: list[TcpChain] = []
+    findings: list[Finding] = []
+    taken: set[str] = set()
+    for table in _tables(server, bound, memo):
+        hosts = memo(served_hosts, server, table)
+        for index, route in enumerate(table.tls):
+            if route.ports and port.number not in route.ports:
+                continue
+            own = [one for one in route.server_names if _is_own(one, hosts, port, server)]
+            free = tuple(dict.fromkeys(one for one in own if one not in taken))
+            if len(free) < len(set(own)):
+                lost = ", ".join(sorted(taken.intersection(own)))
+                message = f"TLS route {route.name}: an older route has {lost} on port {port.number}"
+                findings.append(_conflict(table.key, message))
+            taken.update(free)
+            # Without a backend the route is wrong. Its names stay taken: no other route is to have its connections.
+            if free and route.backends:
+                place = f"{table.key.cluster}~{table.key.namespace}~{table.key.name}~{index}"
+                names = () if ANY_HOST in free else free
+                chain = TcpChain(
+                    name=f"passthrough-{port.port}~{server.label}~{place}", backends=route.backends, server_names=names
+                )
+                chains.append(chain)
+    return Chains(chains=tuple(chains), findings=tuple(findings))
+
+
+def _is_own(name: str, hosts: tuple[str, ...], port: GatewayPort, server: GatewayServer) -> bool:
+    """True for a server name that Envoy can match, that the table may serve, and that comes to this listener."""
+    return server_name(name) == name and any(covers(host, name) for host in hosts) and port.owner(name) is server
+
+
+def _tables(server: GatewayServer, bound: BoundTables, memo: Memo) -> Iterator[TableRoutes]:
+    return (table for table in bound.get(server.key, ()) if memo(served_hosts, server, table))
+
+
+def _tcp_routes(port: GatewayPort, table: TableRoutes) -> Iterator[TcpRoute]:
+    return (route for route in table.tcp if not route.ports or port.number in route.ports)
+
+
+def _first(served: Iterable[tuple[TableRoutes, TcpRoute]], port: GatewayPort, chain: TcpChain) -> Chains:
+    """The chain with the backends of the first route; without backends there is none, and connections are closed."""
+    found = list(served)
+    if not found:
+        return Chains()
+    winner, route = found[0]
+    message = (
+        f"TCP connections to port {port.number} belong to the older table {winner.key.namespace}/{winner.key.name}"
+    )
+    losers = dict.fromkeys(table.key for table, _ in found if table is not winner)
+    findings = tuple(_conflict(key, message) for key in losers)
+    return Chains(chains=(replace(chain, backends=route.backends),) if route.backends else (), findings=findings)
+
+
+def _conflict(key: ObjectKey, message: str) -> Finding:
+    return Finding(key=key, severity=Severity.WARNING, reason=Reason.CONFLICTED, message=message)
