@@ -22,7 +22,7 @@ from meshpass.kube.apply import apply_raw
 from meshpass.kube.client import KubeClient
 from meshpass.kube.discovery import discover
 from meshpass.localmesh.control import ControlStatus, read_status, wait_in_sync
-from meshpass.localmesh.detach import start_detached
+from meshpass.localmesh.detach import RunnerOptions, start_detached
 from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord, control_socket
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.stop import stop_mesh
@@ -175,16 +175,20 @@ class Mesh:
 
 
 @contextmanager
-def running_mesh(mesh_file: Path | None = None, *, directory: Path | None = None) -> Iterator[Mesh]:
+def running_mesh(
+    mesh_file: Path | None = None, *, directory: Path | None = None, apps: tuple[str, ...] | None = None
+) -> Iterator[Mesh]:
     """A mesh of the file (the default one unless said) that is ready inside the context and gone after it.
 
+    With ``apps``, only these sample apps of it are started.
     ``directory`` is its state directory, which is then kept; without it a temporary one is used. The supervisor dies
     with the test process even when that is killed.
     """
     temporary = tempfile.mkdtemp(prefix="meshpass-test-")
     state = StateDirectory(path=directory or Path(temporary) / "mesh")
     try:
-        record = start_detached(mesh_file or default_mesh_path(), state, lambda _: None, tied=True)
+        options = RunnerOptions(apps=apps)
+        record = start_detached(mesh_file or default_mesh_path(), state, lambda _: None, options, tied=True)
         yield Mesh(state=state, record=record)
     finally:
         stop_mesh(state)

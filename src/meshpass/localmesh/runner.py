@@ -55,7 +55,7 @@ def run_supervisor(
     state: StateDirectory,
     announce: Announce,
     on_ready: Callable[[MeshRecord], None],
-    options: RunnerOptions,
+    options: RunnerOptions | None = None,
 ) -> None:
     """Runs the mesh of the file in this process until SIGTERM or SIGINT. Raises MeshpassError."""
     # Read when gRPC is imported, so before anything that does. Children of ours exec at once and use no gRPC; its
@@ -65,6 +65,7 @@ def run_supervisor(
     from meshpass.logformat import log_to_stderr
     from meshpass.translate.settings import parse_feature_gates
 
+    options = options or RunnerOptions()
     settings = SupervisorSettings(
         mesh=keep_apps(load_mesh_file(mesh_file), options.apps),
         base_directory=mesh_file.absolute().parent,

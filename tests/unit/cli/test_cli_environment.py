@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from meshpass.cli.environment import environment, find_workload, render_exports
@@ -42,6 +43,36 @@ def test_the_variables_are_the_guides():
         "REMOTE_CLUSTER1=cluster1",
         "REMOTE_CLUSTER2=cluster2",
         "MESHPASS_DIR=/home/me/my mesh",
+    }
+
+
+def test_gateways_are_where_the_guides_look_for_them():
+    """The first gateway's address, and for every cluster address and port, by what the ports are called."""
+    gateways = (
+        WorkloadRecord(
+            cluster="cluster1",
+            namespace="gateways",
+            name="ingress",
+            node="gateway~1",
+            address="127.1.1.3",
+            gateway_ports={"http2": 8080, "https": 8443, "tcp": 31400},
+        ),
+        WorkloadRecord(
+            cluster="cluster2",
+            namespace="gateways",
+            name="ingress",
+            node="gateway~2",
+            address="127.1.1.4",
+            gateway_ports={"80": 8081},
+        ),
+    )
+    found = environment(msgspec.structs.replace(RECORD, workloads=(*RECORD.workloads, *gateways)), STATE)
+
+    assert {name: value for name, value in found.items() if "GW" in name} == {
+        "INGRESS_GW_ADDRESS": "127.1.1.3",
+        "ENDPOINT_HTTP_GW_CLUSTER1": "127.1.1.3:8080",
+        "ENDPOINT_HTTPS_GW_CLUSTER1": "127.1.1.3:8443",
+        "ENDPOINT_HTTP_GW_CLUSTER2": "127.1.1.4:8081",
     }
 
 

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from meshpass.cli.duration import parse_duration
 from meshpass.cli.main import build_app
-from meshpass.cli.output import render_table
+from meshpass.cli.output import render_table, say_announcement
 from meshpass.errors import MeshpassError
+from meshpass.localmesh.announcement import Announcement
 
 COMMANDS = ["up", "down", "status", "wait", "env", "exec", "demo", "apply", "get", "delete", "logs"]
 TOKEN_COMMANDS = ["create", "decode", "key create", "key public"]
@@ -82,6 +83,14 @@ def test_no_mesh_is_an_error_with_a_hint(tmp_path):
         assert (found.exit_code, found.stdout) == (1, "")
         assert found.stderr.startswith("error: no mesh is running on")
         assert "\n\nhint: start one with" in found.stderr
+
+
+def test_trouble_does_not_look_like_a_step(capsys):
+    """A tick for what is done, a cross for what should not have happened."""
+    say_announcement(Announcement(text="2 proxies in sync"))
+    say_announcement(Announcement(text="the sidecar ended", trouble=True))
+
+    assert capsys.readouterr().err == "✓ 2 proxies in sync\n✗ the sidecar ended\n"
 
 
 def test_down_without_a_mesh_is_fine(tmp_path):

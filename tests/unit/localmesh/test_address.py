@@ -10,7 +10,7 @@ import pytest
 
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.address import allot_addresses, candidate_networks, claim_address_block
-from meshpass.localmesh.meshfile import Port, Service, Workload
+from meshpass.localmesh.meshfile import PROXY_PORT, Port, ProxyKind, Service, Workload
 
 NETWORK = ipaddress.IPv4Network("127.9.9.0/24")
 
@@ -74,6 +74,17 @@ def test_a_block_with_a_listener_in_it_is_passed_over(tmp_path):
     block.claim.close()
 
     assert address not in block.addresses.values()
+
+
+def test_a_gateway_leaves_the_sidecars_port_to_others(tmp_path):
+    """Its block is not passed over because of a listener on a port that no gateway uses."""
+    one = workloads(1, proxy=ProxyKind.GATEWAY, service=Service(ports=(Port(port=18080),)))
+    address = next(iter(allot_addresses(next(candidate_networks(tmp_path)), one).values()))
+    with socket.create_server((address, PROXY_PORT)):
+        block = claim_address_block(tmp_path, one)
+    block.claim.close()
+
+    assert address in block.addresses.values()
 
 
 def test_a_port_that_is_taken_everywhere_is_named(tmp_path):

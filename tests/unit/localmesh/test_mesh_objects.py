@@ -12,6 +12,7 @@ from meshpass.localmesh.objects import (
     Placement,
     cluster_objects,
     default_workspace,
+    load_balancer_status,
     namespace_objects,
     node_id,
     pod_status,
@@ -21,8 +22,10 @@ from meshpass.localmesh.parse import load_mesh_file, parse_mesh_file
 
 MESH = load_mesh_file(default_mesh_path())
 PLACEMENTS = {
+    **{one.key: Placement(address="127.1.1.9", apps={9080: "127.0.0.1:5001"}) for one in MESH.workloads if one.app},
     ("cluster1", "httpbin", "httpbin"): Placement(address="127.1.1.2", apps={8080: "127.0.0.1:5000"}),
     ("cluster1", "httpbin", "client"): Placement(address="127.1.1.3", apps={}),
+    ("cluster1", "gloo-mesh-gateways", "istio-ingressgateway"): Placement(address="127.1.1.4", apps={}),
 }
 
 
@@ -37,11 +40,8 @@ def test_the_namespace_of_the_guide_is_in_every_cluster():
         for cluster in MESH.clusters
     }
 
-    assert names == {
-        "mgmt": {"default", "httpbin", "gloo-mesh"},
-        "cluster1": {"default", "httpbin"},
-        "cluster2": {"default", "httpbin"},
-    }
+    everywhere = {"default", "httpbin", "bookinfo-frontends", "bookinfo-backends", "gloo-mesh-gateways"}
+    assert names == {"mgmt": {*everywhere, "gloo-mesh"}, "cluster1": everywhere, "cluster2": everywhere}
 
 
 def test_pods_are_proxies_with_the_addresses_of_their_apps():
@@ -84,7 +84,7 @@ def test_kubectl_shows_pods_as_ready():
 def test_services_select_their_pods_and_slices_name_them():
     """Port 8000 of the Service is port 8080 of the Pod's address."""
     service = stored("cluster1", "Service")["httpbin"]
-    (endpoints,) = stored("cluster1", "EndpointSlice").values()
+    endpoints = stored("cluster1", "EndpointSlice")["httpbin-httpbin"]
 
     assert service["spec"]["ports"] == [{"port": 8000, "targetPort": 8080, "protocol": "TCP", "name": "http"}]
     pod = stored("cluster1", "Pod")["httpbin"]["metadata"]["labels"]
@@ -115,6 +115,42 @@ workloads:
     assert slices == {"web-v1", "web-v2"}
 
 
+def test_a_service_is_for_all_versions():
+    """The version of the one workload that there is does not get into the selector; where it is all there is, it does."""
+    assert stored("cluster1", "Service")["details"]["spec"]["selector"] == {"app": "details"}
+    text = """
+apiVersion: meshpass/v1alpha1
+kind: LocalMesh
+clusters: [{name: mgmt, management: true}]
+workloads: [{name: a, namespace: n, cluster: mgmt, app: httpbin, labels: {version: "1"}, service: {ports: [{port: 80}]}}]
+"""
+    mesh = parse_mesh_file(text)
+    placements = {workload.key: Placement(address="127.1.1.9", apps={}) for workload in mesh.workloads}
+    services = [raw for raw in workload_objects(mesh, "mgmt", placements) if raw["kind"] == "Service"]
+
+    assert [raw["spec"]["selector"] for raw in services] == [{"version": "1"}]
+
+
+def test_a_gateway_is_a_pod_behind_a_load_balancer():
+    """The annotation that makes its Envoy a gateway, and the load balancer's address, which is the Pod's."""
+    pod = stored("cluster1", "Pod")["istio-ingressgateway"]
+    service = stored("cluster1", "Service")["istio-ingressgateway"]
+
+    assert pod["metadata"]["annotations"] == {"meshpass.dev/proxy": "gateway"}
+    assert pod["metadata"]["labels"]["istio"] == "ingressgateway"
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert {port["name"]: (port["port"], port["targetPort"]) for port in service["spec"]["ports"]}["http2"] == (
+        80,
+        8080,
+    )
+    status = {"status": {"loadBalancer": {"ingress": [{"ip": "127.1.1.4"}]}}}
+    assert list(load_balancer_status(MESH, "cluster1", PLACEMENTS)) == [
+        ("gloo-mesh-gateways", "istio-ingressgateway", status)
+    ]
+    assert list(load_balancer_status(MESH, "cluster2", PLACEMENTS)) == []
+    assert stored("cluster1", "Service")["httpbin"]["spec"]["type"] == "ClusterIP"
+
+
 def test_the_admin_objects_are_valid():
     """A KubernetesCluster for each workload cluster and a Workspace with everything, by the strict schema."""
     clusters = list(cluster_objects(MESH, "mgmt"))
@@ -130,4 +166,7 @@ def test_the_admin_objects_are_valid():
 
 def test_a_node_is_named_after_its_pod():
     """Kind, cluster, namespace, Pod."""
+    gateway = next(one for one in MESH.workloads if one.is_gateway)
+
     assert node_id(MESH.workloads[1]) == "sidecar~cluster1~httpbin~client"
+    assert node_id(gateway) == "gateway~cluster1~gloo-mesh-gateways~istio-ingressgateway"

@@ -33,12 +33,13 @@ HTTP = service(("http", 80, 8080))
 
 
 def test_the_default_mesh_is_the_guides():
-    """mgmt, cluster1, cluster2; httpbin behind a Service on 8000 and a client, in cluster1."""
+    """mgmt, cluster1, cluster2; in cluster1 httpbin behind a Service on 8000, a client, Bookinfo and a gateway."""
     found = load_mesh_file(default_mesh_path())
 
     assert [cluster.name for cluster in found.clusters] == ["mgmt", "cluster1", "cluster2"]
     assert found.management.name == "mgmt"
-    assert [namespace.name for namespace in found.namespaces] == ["httpbin"]
+    assert {workload.cluster for workload in found.workloads} == {"cluster1"}
+    assert {namespace.name for namespace in found.namespaces} == {one.namespace for one in found.workloads}
     httpbin = found.workload("cluster1", "httpbin", "httpbin")
     assert httpbin is not None
     assert httpbin.service is not None
@@ -47,6 +48,41 @@ def test_the_default_mesh_is_the_guides():
     client = found.workload("cluster1", "httpbin", "client")
     assert client is not None
     assert client.app is client.command is client.address is client.service is None
+    bookinfo = {one.name: one for one in found.workloads if one.namespace.startswith("bookinfo-")}
+    assert {name: (one.service_name, one.service_account) for name, one in bookinfo.items()} == {
+        "productpage-v1": ("productpage", "bookinfo-productpage"),
+        "details-v1": ("details", "bookinfo-details"),
+        "ratings-v1": ("ratings", "bookinfo-ratings"),
+        "reviews-v1": ("reviews", "bookinfo-reviews"),
+        "reviews-v2": ("reviews", "bookinfo-reviews"),
+    }
+    for name, one in bookinfo.items():
+        assert one.app is not None
+        assert one.service is not None
+        assert f"{one.app.value}-{one.pod_labels['version']}" == name
+        assert [(port.name, port.port, port.target) for port in one.service.ports] == [("http", 9080, 9080)]
+    gateway = found.workload("cluster1", "gloo-mesh-gateways", "istio-ingressgateway")
+    assert gateway is not None
+    assert gateway.service is not None
+    assert gateway.is_gateway
+    assert gateway.pod_labels == {"app": "istio-ingressgateway", "istio": "ingressgateway"}
+    assert {port.name: (port.port, port.target) for port in gateway.service.ports} == {
+        "http2": (80, 8080),
+        "https": (443, 8443),
+        "tcp": (31400, 31400),
+        "tls": (15443, 15443),
+    }
+
+
+def test_a_gateway_is_labelled_as_one():
+    """The label that VirtualGateways select by, unless the file says others."""
+    gateway = {"proxy": "gateway", "service": HTTP}
+    plain, other = (
+        parse_mesh_file(workload(**gateway, labels=labels)).workloads[0] for labels in (None, {"istio": "east"})
+    )
+
+    assert dict(plain.pod_labels) == {"app": "web", "istio": "ingressgateway"}
+    assert dict(other.pod_labels) == {"istio": "east"}
 
 
 def test_what_is_left_out_has_a_default():
@@ -91,7 +127,14 @@ def test_what_is_left_out_has_a_default():
         (workload(app="httpbin"), "workloads[0].service: required with app", None),
         (workload(address="127.0.0.1:80"), "workloads[0].service: required with address", None),
         (workload(address="127.0.0.1", service=HTTP), "workloads[0].address: '127.0.0.1' is no host:port", None),
-        (workload(env={"A": "b"}), "workloads[0].env: has no effect without command", None),
+        (workload(env={"A": "b"}), "workloads[0].env: has no effect without command or app", None),
+        (workload(proxy="gatway", service=HTTP), "workloads[0].proxy: ", None),
+        (workload(proxy="gateway"), "workloads[0].service: required for a gateway", None),
+        (
+            workload(proxy="gateway", app="httpbin", service=HTTP),
+            "workloads[0].app: a gateway has nothing behind it",
+            "workload of its own",
+        ),
         (workload(workingDirectory="x"), "workloads[0].workingDirectory: has no effect without command", None),
         (workload(command=[]), "workloads[0].command: is empty", None),
         (workload(command=["a"], service={"ports": []}), "workloads[0].service.ports: is empty", None),
@@ -149,6 +192,15 @@ def test_workloads_that_share_a_service_share_its_ports_and_a_label():
     other = {**shared, "service": service(("http", 81, 8080), name="web"), "labels": {"app": "web"}}
     with pytest.raises(MeshFileError, match=r"workloads\[1\].service.ports: differ"):
         parse_mesh_file(mesh(workloads=[{**shared, "name": "v1", "labels": {"app": "web"}}, {**other, "name": "v2"}]))
+
+
+def test_a_gateway_shares_its_service_with_gateways_only():
+    """Requests for a workload do not end up at a gateway."""
+    shared = {"namespace": "shop", "cluster": "one", "labels": {"app": "web"}, "service": {**HTTP, "name": "web"}}
+    gateway = {**shared, "proxy": "gateway"}
+    parse_mesh_file(mesh(workloads=[{**gateway, "name": "a"}, {**gateway, "name": "b"}]))
+    with pytest.raises(MeshFileError, match=r"workloads\[1\].proxy: differs"):
+        parse_mesh_file(mesh(workloads=[{**gateway, "name": "a"}, {**shared, "name": "b", "command": ["x"]}]))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

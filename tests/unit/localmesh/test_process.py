@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from meshpass.localmesh.announcement import Announcement
 from meshpass.localmesh.process import ChildProcess, Children, ProcessSpec
 
 FOREVER = ("sh", "-c", "echo started $$; exec sleep 600")
@@ -93,7 +94,8 @@ async def test_a_crashed_child_is_started_anew_and_named(tmp_path):
         task.cancel()
 
     assert pids[1] != first
-    assert said == [f"the child was ended by SIGSEGV, starting it anew (log: {tmp_path / 'child.log'})"]
+    text = f"the child was ended by SIGSEGV, starting it anew (log: {tmp_path / 'child.log'})"
+    assert said == [Announcement(text=text, trouble=True)]
 
 
 async def test_a_program_that_is_not_there_is_in_the_log(tmp_path):
@@ -104,7 +106,7 @@ async def test_a_program_that_is_not_there_is_in_the_log(tmp_path):
         await wait_until(lambda: said)
         task.cancel()
 
-    assert "exit code 127" in said[0]
+    assert "exit code 127" in said[0].text
     assert "no-such-program: No such file or directory" in (tmp_path / "child.log").read_text()
 
 

@@ -67,6 +67,16 @@ def test_the_lock_ends_with_its_process(state):
         assert state.is_held()
 
 
+def test_the_lock_is_its_owners_alone(state):
+    """Also one that an earlier version left readable for others."""
+    lock = state.path / "lock"
+    for before in (None, 0o644):
+        if before is not None:
+            lock.chmod(before)
+        with state.lock():
+            assert lock.stat().st_mode & 0o777 == 0o600
+
+
 def test_running_means_a_record_and_a_held_lock(state):
     """Neither an empty directory nor what a dead supervisor wrote."""
     with pytest.raises(LocalMeshError, match="no mesh is running"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.directory import StateDirectory
-from meshpass.localmesh.meshfile import App, Port, Service, Workload
+from meshpass.localmesh.meshfile import App, Port, ProxyKind, Service, Workload
 from meshpass.localmesh.objects import Placement
 from meshpass.localmesh.outbound import proxy_environment
 from meshpass.localmesh.process import Children
@@ -18,6 +19,7 @@ from meshpass.localmesh.workload_process import (
     app_process,
     envoy_process,
     place_workloads,
+    sample_command,
 )
 
 PORTS = Service(ports=(Port(port=80, name="http", target_port=8080), Port(port=81, name="grpc-web", target_port=9090)))
@@ -70,6 +72,25 @@ def test_a_sample_is_a_python_module(state, tmp_path):
     assert found is not None
     assert found.command == (sys.executable, "-m", "meshpass.localmesh.apps.httpbin")
     assert "HOME" not in found.environment
+
+
+@pytest.mark.parametrize(("labels", "version"), [(None, "v1"), ({"app": "reviews", "version": "v2"}, "v2")])
+def test_a_sample_knows_its_pod_its_cluster_and_its_version(state, tmp_path, labels, version):
+    """The version is the Pod's label, so that it is said once; a user's command keeps its own variables."""
+    sample = app_process(state, workload(app=App.REVIEWS, labels=labels, service=PORTS), PLACEMENT, tmp_path)
+    command = app_process(state, workload(command=("sh",), labels=labels, service=PORTS), PLACEMENT, tmp_path)
+
+    assert sample is not None
+    assert command is not None
+    said = {"HOSTNAME": "web", "CLUSTER_NAME": "one", "SERVICE_VERSION": version}
+    assert said.items() <= sample.environment.items()
+    assert "SERVICE_VERSION" not in command.environment
+
+
+@pytest.mark.parametrize("app", list(App))
+def test_every_sample_has_a_module(app):
+    """What the mesh file may name can be started."""
+    assert importlib.util.find_spec(sample_command(app)[-1]) is not None
 
 
 @pytest.mark.parametrize("fields", [{}, {"address": "127.0.0.1:1", "service": PORTS}])
@@ -135,3 +156,14 @@ def test_an_envoys_bootstrap_is_written(state, tmp_path):
     assert str(tmp_path / "envoy-7.json") in found.command
     assert found.command[found.command.index("--concurrency") + 1] == "1"
     assert "--disable-hot-restart" in found.command
+    assert found.name == "the sidecar of one/shop/web"
+    assert (tmp_path / "envoy-7.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_gateways_envoy_is_named_as_one(state, tmp_path):
+    """In its node's id and in messages."""
+    settings = EnvoySettings(binary=tmp_path / "envoy", state=state, run_directory=tmp_path)
+    found = envoy_process(settings, workload(proxy=ProxyKind.GATEWAY, service=PORTS), 1)
+
+    assert json.loads((tmp_path / "envoy-1.json").read_text())["node"]["id"] == "gateway~one~shop~web"
+    assert found.name == "the gateway one/shop/web"
