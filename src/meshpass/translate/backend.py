@@ -13,8 +13,13 @@ from meshpass.ir import Backend, Endpoint, UpstreamTls
 from meshpass.ir import Secret as ProxySecret
 from meshpass.memo import Memo
 from meshpass.translate.catalog import Catalog
-from meshpass.translate.destination import Destination
+from meshpass.translate.connection import Connection
+from meshpass.translate.credential import authorities_name, make_authorities, make_certificate, named_secret
+from meshpass.translate.destination import Destination, make_destination
+from meshpass.translate.externalentry import ExternalEntry
+from meshpass.translate.service import ServiceEntry
 from meshpass.translate.socketaddress import make_endpoint
+from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -99,7 +104,7 @@ def _by_address(pods: Mapping[ObjectKey, Pod]) -> Mapping[tuple[str, str], Pod]:
 def translate_backend(destination: Destination, catalog: Catalog, endpoints: EndpointIndex, memo: Memo) -> Backend:
     """The backend that a destination names. The same object as long as it is equal."""
     found = find_endpoints(destination, catalog, endpoints)
-    connection = catalog.services[destination.key].port(destination.port).connection
+    connection = find_connection(destination, catalog)
     return memo(_make_backend, destination.backend, found, connection.http2, connection.resolve, connection.tls)
 
 
@@ -109,9 +114,46 @@ def _make_backend(
     return Backend(name=name, endpoints=endpoints, http2=http2, resolve=resolve, tls=tls)
 
 
+def find_connection(destination: Destination, catalog: Catalog) -> Connection:
+    """How the backend of a destination is spoken to."""
+    match catalog.get(destination.key):
+        case ServiceEntry() as service:
+            return service.port(destination.port).connection
+        case ExternalEntry() | VirtualEntry() as entry:
+            port = entry.port(destination.port)
+            return port.tunnel if destination.tunnel else port.requests
+        case None:
+            raise KeyError(destination.key)
+
+
 def find_endpoints(destination: Destination, catalog: Catalog, endpoints: EndpointIndex) -> tuple[Endpoint, ...]:
     """Where the requests of a destination go now; sorted, each once."""
-    return _service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
+    match catalog.get(destination.key):
+        case ServiceEntry():
+            return _service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
+        case ExternalEntry() as service:
+            found = service.port(destination.port).endpoints
+            return (
+                tuple(one for one in found if one.address == destination.host)
+                if service.by_name and destination.host
+                else found
+            )
+        case VirtualEntry() as virtual:
+            return _virtual_endpoints(virtual.port(destination.port), destination.subset, catalog, endpoints)
+        case None:
+            raise KeyError(destination.key)
+
+
+def _virtual_endpoints(
+    port: VirtualPort, subset: tuple[tuple[str, str], ...], catalog: Catalog, endpoints: EndpointIndex
+) -> tuple[Endpoint, ...]:
+    found: set[Endpoint] = set()
+    for key, number in port.services:
+        found.update(_service_endpoints(key, number, subset, catalog, endpoints))
+    for key, number in port.external_services:
+        service = catalog.external_services[key]
+        found.update(find_endpoints(make_destination(service, service.port(number)), catalog, endpoints))
+    return tuple(sorted(found))
 
 
 def _service_endpoints(
@@ -135,4 +177,13 @@ def backend_secrets(
     destinations: Iterable[Destination], catalog: Catalog, secrets: Mapping[ObjectKey, Secret], memo: Memo
 ) -> tuple[ProxySecret, ...]:
     """The certificates that the backends of these destinations name; sorted by name."""
-    return ()
+    found: dict[str, ProxySecret] = {}
+    for destination in destinations:
+        tls = find_connection(destination, catalog).tls if destination.key.kind != "Service" else None
+        for name in (tls.certificate, tls.authorities) if tls is not None else ():
+            if name and name not in found:
+                key = named_secret(name)
+                made = memo(make_authorities if name == authorities_name(key) else make_certificate, key, secrets[key])
+                if made is not None:
+                    found[name] = made
+    return tuple(found[name] for name in sorted(found))

@@ -9,7 +9,9 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.externalentry import ExternalEntry, ExternalPort
 from meshpass.translate.finding import NO_EFFECT_YET
+from meshpass.translate.protocol import Protocol
 from meshpass.translate.service import ServiceEntry, ServicePort
+from meshpass.translate.socketaddress import is_address
 from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
 
 KINDS = {
@@ -33,6 +35,8 @@ class Destination(NamedTuple):
     """True: it takes single requests. False: connections are passed on to it as they are."""
     subset: tuple[tuple[str, str], ...] = ()
     """Only the pods with these labels; sorted. Empty: all."""
+    tunnel: bool = False
+    """True: reached as for connections that are passed on, which may be without the TLS that requests are sent with."""
 
 
 class DestinationProblem(NamedTuple):
@@ -81,8 +85,9 @@ def resolve_destination(
         message = f"{kind} {key.name} has no port {named}; it has {known}"
     if found is None:
         return DestinationProblem(f"{path}.port", message)
-    if not isinstance(found, ServicePort) and found.problem:
-        return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {found.problem}")
+    problem = "" if isinstance(found, ServicePort) else found.why_not(http=http)
+    if problem:
+        return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {problem}")
     return make_destination(entry, found, subset, http=http)
 
 
@@ -112,14 +117,22 @@ def make_destination(
     tail = "{" + ",".join(f"{name}={value}" for name, value in subset) + "}" if subset else ""
     match port:
         case ServicePort():
-            return Destination(
-                entry.key, port.number, port.backend(entry.key, tail), entry.host, port.protocol.http, subset
-            )
-        case ExternalPort():
-            backend = port.backend(entry.key, http=http)
-            requests = port.protocol.http or (http and port.requests.tls is not None)
-            return Destination(entry.key, port.number, backend, entry.host, requests)
+            backend, requests = port.backend(entry.key, tail), port.protocol.http
         case VirtualPort():
             backend = port.backend(entry.key, tail, http=http)
             requests = port.protocol.http or (http and port.requests.tls is not None)
-            return Destination(entry.key, port.number, backend, entry.host, requests, subset)
+        case ExternalPort():
+            assert isinstance(entry, ExternalEntry)
+            # Addresses are equally good; of several hosts, which are not, a route means the first.
+            name = entry.host if entry.by_name and not is_address(entry.host) else ""
+            return make_external_destination(entry, port, name, http=http)
+    return Destination(entry.key, port.number, backend, entry.host, requests, subset, not http)
+
+
+def make_external_destination(entry: ExternalEntry, port: ExternalPort, name: str, *, http: bool) -> Destination:
+    """A port of an ExternalService; with ``name`` the one of its names that is meant, where each has its own address."""
+    requests = port.protocol.http or (http and port.protocol is Protocol.TLS)
+    host = name if entry.by_name else entry.host
+    return Destination(
+        entry.key, port.number, port.backend(entry.key, name, http=http), host, requests, tunnel=not http
+    )

@@ -26,11 +26,21 @@ class ExternalPort:
     endpoints: tuple[Endpoint, ...]
     problem: str = ""
     """Why nothing may be sent there; empty if all is well."""
+    requests_problem: str = ""
+    """Why proxies may not send requests of their own there; connections may still be passed on."""
 
-    def backend(self, service: ObjectKey, *, http: bool) -> str:
-        """The name of the backend that HTTP requests are sent to, or that connections are passed on to."""
+    def why_not(self, *, http: bool) -> str:
+        """Why HTTP requests may not be sent there, or connections not be passed on; empty if they may."""
+        return self.problem or (self.requests_problem if http else "")
+
+    def backend(self, service: ObjectKey, name: str = "", *, http: bool) -> str:
+        """The name of the backend that HTTP requests are sent to, or that connections are passed on to.
+
+        ``name`` is the one of the service's names that is meant, where each has an address of its own.
+        """
         connection = self.requests if http else self.tunnel
-        return f"external/{service.cluster}/{service.namespace}/{service.name}:{self.number}{connection.suffix}"
+        place = f"{service.cluster}/{service.namespace}/{service.name}:{self.number}"
+        return f"external/{place}{{{name}}}{connection.suffix}" if name else f"external/{place}{connection.suffix}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +54,8 @@ class ExternalEntry:
     names: tuple[str, ...]
     """Its hosts, in their one form, or its addresses."""
     ports: tuple[ExternalPort, ...]
+    by_name: bool
+    """True where each name has addresses of its own: without ExternalEndpoints, and with several names."""
     findings: tuple[Finding, ...]
     endpoint_count: int
 
@@ -51,3 +63,7 @@ class ExternalEntry:
     def host(self) -> str:
         """Its first name without a wildcard; empty if there is none."""
         return next((name for name in self.names if "*" not in name), "")
+
+    def port(self, number: int) -> ExternalPort:
+        """The port of a number that it has."""
+        return next(port for port in self.ports if port.number == number)

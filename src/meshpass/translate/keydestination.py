@@ -23,8 +23,11 @@ class KeyDestination(NamedTuple):
 def resolve_key_destination(
     reference: DestinationReference, referrer: ObjectKey, path: str, catalog: Catalog, endpoints: EndpointIndex
 ) -> KeyDestination | DestinationProblem:
-    """Where the requests go; missing parts of the reference are the referrer's own. Its workspace has to own it."""
-    found = resolve_destination(reference, referrer, path, catalog)
+    """Where the requests go; missing parts of the reference are the referrer's own. Its workspace has to own it.
+
+    Whether TLS is spoken there is said by the URL, and the fetcher speaks it, as a client whose connection is passed on.
+    """
+    found = resolve_destination(reference, referrer, path, catalog, http=False)
     if isinstance(found, DestinationProblem):
         return found
     return KeyDestination(found.backend, find_endpoints(found, catalog, endpoints))

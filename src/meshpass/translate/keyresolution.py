@@ -18,6 +18,7 @@ from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import DestinationProblem
 from meshpass.translate.keydestination import resolve_key_destination
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
+from meshpass.translate.workspace import WorkspaceIndex
 
 
 class KeyText(NamedTuple):
@@ -40,6 +41,7 @@ class KeyContext:
     secrets: Mapping[ObjectKey, Secret]
     catalog: Catalog
     endpoints: EndpointIndex
+    workspaces: WorkspaceIndex
     key_sets: KeySets
 
 
@@ -67,7 +69,7 @@ def _resolve_secret(key: ObjectKey, path: str, reference: SecretReference, conte
         return KeyText(problem="names no Secret", path=f"{path}.objectRef")
     secret_key = ObjectKey("Secret", found.cluster or key.cluster, found.namespace or key.namespace, found.name)
     place = f"namespace {secret_key.namespace} of cluster {secret_key.cluster}"
-    if context.catalog.workspaces.owner(secret_key) != context.catalog.workspaces.owner(key):
+    if context.workspaces.owner(secret_key) != context.workspaces.owner(key):
         return KeyText(problem=f"{place} is not in the workspace of the policy", path=f"{path}.objectRef")
     secret = context.secrets.get(secret_key)
     if secret is None:
@@ -109,7 +111,7 @@ def find_sources(policies: Mapping[ObjectKey, JWTPolicy], context: KeyContext) -
     for key, policy in sorted(policies.items()):
         for name in sorted(policy.spec.config.providers):
             remote = policy.spec.config.providers[name].remote
-            if remote is None or context.catalog.workspaces.owner(key) is None:
+            if remote is None or context.workspaces.owner(key) is None:
                 continue
             source = _source(key, "", remote, context)
             if isinstance(source, KeySource):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from meshpass.translate.catalog import Catalog
-from meshpass.translate.destination import Destination, make_destination
+from meshpass.translate.destination import Destination, make_destination, make_external_destination
+from meshpass.translate.externalentry import ExternalEntry, ExternalPort
+from meshpass.translate.protocol import Protocol
+from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
 
 
 class KnownHost(NamedTuple):
@@ -20,11 +24,30 @@ class KnownHost(NamedTuple):
 def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHost, ...]:
     """What a sidecar in that place reaches: the Services of its cluster, then what its workspace has beside them.
 
-    To be called through the memo; sorted.
+    To be called through the memo. Services are sorted; the others come oldest first, so that the first of several
+    with one name and port is the one that has it.
     """
-    return tuple(
+    workspace = catalog.workspaces.owners.get((cluster, namespace))
+    found = [
         KnownHost(service.hostnames(namespace), port.number, make_destination(service, port))
         for key, service in catalog.services.items()
         if key.cluster == cluster
         for port in service.ports
-    )
+    ]
+    for entry in catalog.outside_by_workspace.get(workspace or "", ()):
+        for port in entry.ports:
+            # Where proxies start TLS because they are told to, clients speak plain text to them, not TLS inside of TLS.
+            http = port.protocol.http or (port.protocol is Protocol.TLS and port.tunnel.tls is not None)
+            if not port.why_not(http=http):
+                found.extend(_of_port(entry, port, http=http))
+    return tuple(found)
+
+
+def _of_port(
+    entry: ExternalEntry | VirtualEntry, port: ExternalPort | VirtualPort, *, http: bool
+) -> Iterator[KnownHost]:
+    if isinstance(entry, ExternalEntry) and isinstance(port, ExternalPort) and entry.by_name:
+        for name in entry.names:
+            yield KnownHost((name,), port.number, make_external_destination(entry, port, name, http=http))
+    elif entry.names:
+        yield KnownHost(entry.names, port.number, make_destination(entry, port, http=http))

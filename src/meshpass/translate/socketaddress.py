@@ -14,6 +14,15 @@ def is_port(number: int) -> bool:
     return 1 <= number <= MAX_PORT
 
 
+def is_address(text: str) -> bool:
+    """True for an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def make_endpoint(address: str, port: int) -> Endpoint | None:
     """The endpoint; None if the address is no IP address or the port is none, which Envoy would refuse."""
     try:

@@ -28,6 +28,12 @@ class VirtualPort:
     """The ports of ExternalServices behind it."""
     problem: str = ""
     """Why nothing may be sent there; empty if all is well."""
+    requests_problem: str = ""
+    """Why proxies may not send requests of their own there; connections may still be passed on."""
+
+    def why_not(self, *, http: bool) -> str:
+        """Why HTTP requests may not be sent there, or connections not be passed on; empty if they may."""
+        return self.problem or (self.requests_problem if http else "")
 
     @property
     def name(self) -> str:
@@ -59,3 +65,7 @@ class VirtualEntry:
     def host(self) -> str:
         """Its first host; empty if it has none."""
         return next(iter(self.names), "")
+
+    def port(self, number: int) -> VirtualPort:
+        """The port of a number that it has."""
+        return next(port for port in self.ports if port.number == number)
