@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutation as Mutation
+from envoy.config.core.v3.address_pb2 import CidrRange
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions, HttpProtocolOptions
@@ -17,7 +18,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from meshpass.envoy.access_log import build_access_log
-from meshpass.envoy.filters import SAVED_PATH, Side, build_http_filters
+from meshpass.envoy.filters import BARE_PATH, SAVED_PATH, Side, build_http_filters
 from meshpass.envoy.local_reply import build_local_replies
 from meshpass.envoy.resource import pack
 
@@ -44,8 +45,8 @@ def build_connection_manager(name: str, side: Side, *, tunnels: bool) -> HttpCon
         merge_slashes=True,
         path_with_escaped_slashes_action=HttpConnectionManager.UNESCAPE_AND_FORWARD,
         skip_xff_append=True,
-        # Nobody is internal, wherever they call from: Envoy would believe x-envoy-* headers of such a client.
-        internal_address_config=HttpConnectionManager.InternalAddressConfig(),
+        # Envoy would call a client internal, and tell the application so, whose x-forwarded-for is a private address.
+        internal_address_config=_nobody_is_internal(),
         stream_idle_timeout=Duration(seconds=IDLE_SECONDS),
         request_headers_timeout=Duration(seconds=HEADERS_SECONDS),
         # RFC 8441: WebSockets over HTTP/2.
@@ -75,22 +76,33 @@ def harden(manager: HttpConnectionManager) -> None:
     http2.initial_connection_window_size.CopyFrom(UInt32Value(value=EDGE_CONNECTION_WINDOW_BYTES))
 
 
-def _prepare_headers() -> TypedExtensionConfig:
-    """Before any filter sees a request, what the client sent as path is kept, and Envoy's own headers are taken away.
-
-    A client's own header of the name that the path is kept under is overwritten. By x-envoy-* headers a client could ask
-    for retries, timeouts and other things that are for policies to say.
-    """
-    saved = HeaderValueOption(
-        header=HeaderValue(key=SAVED_PATH, value="%REQ(:PATH)%"),
-        append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+def _nobody_is_internal() -> HttpConnectionManager.InternalAddressConfig:
+    """An address that nobody has: no address at all would mean all private ones."""
+    return HttpConnectionManager.InternalAddressConfig(
+        cidr_ranges=[CidrRange(address_prefix="255.255.255.255", prefix_len=UInt32Value(value=32))]
     )
-    theirs = Mutation.RemoveOnMatch(key_matcher=StringMatcher(prefix="x-envoy-"))
+
+
+def _prepare_headers() -> TypedExtensionConfig:
+    """What happens to a request's headers before any filter sees them, with the path in its one form already.
+
+    The path is kept as it is now, with its query and without. Headers of the proxy's own that a client sent are taken
+    away: by ``x-envoy-*`` it could ask for retries, timeouts and more that is for policies to say.
+    """
+    mutations = [Mutation(remove_on_match=_beginning(prefix)) for prefix in ("x-envoy-", "x-meshpass-")]
+    mutations += [_write(SAVED_PATH, "%REQ(:PATH)%"), _write(BARE_PATH, "%PATH(NQ:PATH)%")]
     return TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=pack(
-            EarlyHeaderMutation(
-                mutations=[Mutation(remove=SAVED_PATH), Mutation(append=saved), Mutation(remove_on_match=theirs)]
-            )
-        ),
+        typed_config=pack(EarlyHeaderMutation(mutations=mutations)),
     )
+
+
+def _beginning(prefix: str) -> Mutation.RemoveOnMatch:
+    return Mutation.RemoveOnMatch(key_matcher=StringMatcher(prefix=prefix))
+
+
+def _write(name: str, value: str) -> Mutation:
+    header = HeaderValueOption(
+        header=HeaderValue(key=name, value=value), append_action=HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    )
+    return Mutation(append=header)

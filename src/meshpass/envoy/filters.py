@@ -64,7 +64,11 @@ JWT_METADATA = "envoy.filters.http.jwt_authn"
 PROVIDER_KEY = "provider:"
 """In that namespace, before the name of the provider that accepted a token: the token's header."""
 SAVED_PATH = "x-meshpass-path"
-"""The request's path and query as the client sent them, for the filters; it does not leave the proxy."""
+"""The request's path and query as the client sent them, for the filters."""
+BARE_PATH = "x-meshpass-bare-path"
+"""The path without its query, for routes with more than one condition on it."""
+OWN_HEADERS = (SAVED_PATH, BARE_PATH)
+"""Headers that do not leave the proxy."""
 PAYLOAD_HEADER = "x-meshpass-payload-"
 """Before the name of a header: the payload on its way from the JWT filter, which takes its own headers from every request
 that passes it, to the filter that writes it."""

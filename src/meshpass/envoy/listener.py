@@ -20,7 +20,7 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from meshpass.envoy.address import build_address
 from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.connection_manager import EDGE_BUFFER_BYTES, build_connection_manager, harden
-from meshpass.envoy.filters import SAVED_PATH, Side
+from meshpass.envoy.filters import OWN_HEADERS, Side
 from meshpass.envoy.resource import build_resource, pack
 from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
@@ -70,7 +70,7 @@ def _build_inbound(listener: InboundListener) -> Filter:
     manager.route_config.CopyFrom(
         RouteConfigurationMessage(
             name=listener.name,
-            request_headers_to_remove=[SAVED_PATH],
+            request_headers_to_remove=OWN_HEADERS,
             virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
         )
     )

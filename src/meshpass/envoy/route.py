@@ -11,7 +11,7 @@ from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigura
 from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from meshpass.envoy.filters import SAVED_PATH, Side
+from meshpass.envoy.filters import OWN_HEADERS, Side
 from meshpass.envoy.framing import frame
 from meshpass.envoy.resource import build_serialised
 from meshpass.envoy.route_action import set_action
@@ -55,7 +55,7 @@ def build_route_configuration(routes: RouteConfiguration, memo: Memo) -> Resourc
 def _serialise_head(routes: RouteConfiguration) -> Part:
     message = RouteConfigurationMessage(
         name=routes.name,
-        request_headers_to_remove=[SAVED_PATH],
+        request_headers_to_remove=OWN_HEADERS,
         max_direct_response_body_size_bytes=UInt32Value(value=MAX_DIRECT_RESPONSE_BYTES),
         ignore_port_in_host_matching=routes.ignore_port,
     )

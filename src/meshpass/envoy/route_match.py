@@ -9,6 +9,7 @@ from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import BoolValue
 
+from meshpass.envoy.filters import BARE_PATH
 from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
 
 
@@ -43,26 +44,17 @@ def _set_case(message: route_v3.RouteMatch, *, ignore: bool) -> None:
 
 
 def _build_further_path(path: PathMatch) -> route_v3.HeaderMatcher:
-    """A condition on the path as one on the header ``:path``, of which a route may have several; it has the query on it."""
+    """A condition on the path as one on a header, of which a route may have several."""
     match path:
         case PathPrefix(value, ignore_case):
             matcher = StringMatcher(prefix=value, ignore_case=ignore_case)
         case PathExact(value, ignore_case):
-            case = "(?i)" if ignore_case else ""
-            matcher = _build_string(f"{case}{_quote(value)}{_QUERY}", regex=True)
+            matcher = StringMatcher(exact=value, ignore_case=ignore_case)
         case PathRegex(value):
-            matcher = _build_string(f"(?:{value}){_QUERY}", regex=True)
+            matcher = _build_string(value, regex=True)
         case _:  # pragma: no cover
             assert_never(path)
-    return route_v3.HeaderMatcher(name=":path", string_match=matcher)
-
-
-_QUERY = r"(?:\?.*)?"
-
-
-def _quote(text: str) -> str:
-    """An RE2 expression for exactly this text."""
-    return "".join(character if character.isalnum() else f"\\x{{{ord(character):x}}}" for character in text)
+    return route_v3.HeaderMatcher(name=BARE_PATH, string_match=matcher)
 
 
 def _build_header(header: HeaderMatch) -> route_v3.HeaderMatcher:

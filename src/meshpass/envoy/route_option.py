@@ -23,7 +23,6 @@ from meshpass.ir import Cors, HeaderChanges, HeaderValue, OriginKind, OriginMatc
 DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 """Failures after which the application has most likely done nothing yet, so that a second request does no harm."""
 DEFAULT_RETRY_STATUS = 503
-_BY_STATUS = "retriable-status-codes"
 
 
 def milliseconds(number: int) -> Duration:
@@ -43,16 +42,11 @@ def set_options(message: route_v3.Route, options: RouteOptions) -> None:
 
 def build_retries(retries: Retries) -> route_v3.RetryPolicy:
     """When and how often a request is sent again."""
-    conditions = retries.retry_on or DEFAULT_RETRY_ON
-    codes = list(retries.status_codes)
-    if not retries.retry_on:
-        codes.append(DEFAULT_RETRY_STATUS)
-    elif codes and _BY_STATUS not in conditions.split(","):
-        conditions = f"{conditions},{_BY_STATUS}"
+    own = (DEFAULT_RETRY_STATUS,) if not retries.retry_on else ()
     message = route_v3.RetryPolicy(
-        retry_on=conditions,
+        retry_on=retries.retry_on or DEFAULT_RETRY_ON,
         num_retries=UInt32Value(value=retries.attempts),
-        retriable_status_codes=sorted(set(codes)),
+        retriable_status_codes=sorted({*retries.status_codes, *own}),
     )
     if retries.per_try_timeout_milliseconds is not None:
         message.per_try_timeout.CopyFrom(milliseconds(retries.per_try_timeout_milliseconds))
@@ -78,9 +72,9 @@ def _build_cors(cors: Cors) -> CorsPolicy:
 def _build_origin(origin: OriginMatch) -> StringMatcher:
     match origin.kind:
         case OriginKind.EXACT:
-            return StringMatcher(exact=origin.value)
+            return StringMatcher(exact=origin.value, ignore_case=origin.ignore_case)
         case OriginKind.PREFIX:
-            return StringMatcher(prefix=origin.value)
+            return StringMatcher(prefix=origin.value, ignore_case=origin.ignore_case)
         case OriginKind.REGEX:
             return StringMatcher(safe_regex=RegexMatcher(regex=origin.value))
         case _:  # pragma: no cover
