@@ -34,6 +34,11 @@ class Regex:
         """The number of instructions, which Envoy limits."""
         return int(self._compiled.programsize)
 
+    @property
+    def groups(self) -> int:
+        """The number of groups that a substitution can refer to."""
+        return int(self._compiled.groups)
+
     def is_in(self, text: str) -> bool:
         """True if some part of the text matches."""
         try:

@@ -9,7 +9,6 @@ from meshpass.api.common import ObjectSelector, WorkloadKind, WorkloadSelector
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import RouteTable
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.sidecar import Sidecar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +21,9 @@ class Binding:
     """The VirtualGateways that the table asks for, whether they exist or not."""
     findings: tuple[Finding, ...]
 
-    def selects(self, sidecar: Sidecar) -> bool:
-        """True when requests of this workload go by the table."""
-        return any(
-            all(sidecar.labels.get(name) == value for name, value in wanted.items()) for wanted in self.label_sets
-        )
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """True when requests of a workload with these labels go by the table."""
+        return any(all(labels.get(name) == value for name, value in wanted.items()) for wanted in self.label_sets)
 
 
 def translate_binding(key: ObjectKey, table: RouteTable) -> Binding:

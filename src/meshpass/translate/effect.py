@@ -20,7 +20,12 @@ ACTED_ON: dict[str, frozenset[str]] = {
     "RouteTable": frozenset(
         {
             "spec.hosts[]",
+            "spec.virtualGateways[]",
             "spec.workloadSelectors[]",
+            "spec.tcp[]",
+            "spec.tls[]",
+            "spec.weight",
+            "spec.failureMode",
             "spec.defaultDestination",
             "spec.http[].name",
             "spec.http[].labels{}",
@@ -36,6 +41,27 @@ ACTED_ON: dict[str, frozenset[str]] = {
             "spec.http[].graphql",
         }
     ),
+    "VirtualGateway": frozenset(
+        {
+            "spec.workloads[]",
+            "spec.listeners[].port",
+            "spec.listeners[].tls",
+            "spec.listeners[].httpsRedirect",
+            "spec.listeners[].http",
+            "spec.listeners[].tcp",
+            "spec.listeners[].allowedRouteTables[].host",
+            "spec.listeners[].allowedRouteTables[].selector",
+            "spec.listeners[].appProtocol",
+        }
+    ),
+    # What of these has no effect is told where they are translated, together with what is wrong.
+    "VirtualDestination": frozenset({"spec"}),
+    "ExternalService": frozenset({"spec"}),
+    "ExternalEndpoint": frozenset({"spec"}),
+    "CORSPolicy": frozenset({"spec"}),
+    "RetryTimeoutPolicy": frozenset({"spec"}),
+    "FaultInjectionPolicy": frozenset({"spec"}),
+    "HeaderManipulationPolicy": frozenset({"spec"}),
     "Workspace": frozenset({"spec.workloadClusters[]"}),
 }
 """Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""

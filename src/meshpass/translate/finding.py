@@ -39,6 +39,7 @@ class Reason(StrEnum):
     TARGET_NOT_FOUND = "TargetNotFound"
     BACKEND_NOT_FOUND = "BackendNotFound"
     UNSUPPORTED_VALUE = "UnsupportedValue"
+    FROZEN = "Frozen"
     PENDING = "Pending"
     REJECTED = "Rejected"
     PROGRAMMED = "Programmed"

@@ -1,4 +1,4 @@
-"""HTTPRequestMatcher → RouteMatch."""
+"""HTTPRequestMatcher → PlacedMatch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from meshpass.api.routetable import HeaderMatcher, HTTPRequestMatcher, QueryParameterMatcher, StringMatch
 from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
-from meshpass.translate.finding import NO_EFFECT_YET
 from meshpass.translate.pattern import regex_problem
+from meshpass.translate.placedmatch import PlacedMatch
 
 MAX_NAME = 256
 
@@ -24,10 +24,8 @@ class MatcherProblem(NamedTuple):
     message: str
 
 
-def translate_matcher(matcher: HTTPRequestMatcher, path: str) -> RouteMatch | MatcherProblem:
+def translate_matcher(matcher: HTTPRequestMatcher, path: str) -> PlacedMatch | MatcherProblem:
     """The conditions of one matcher; the route of a matcher that cannot be expressed must not match without it."""
-    if matcher.port:
-        return MatcherProblem(f"{path}.port", NO_EFFECT_YET)
     where = _translate_path(matcher.uri, f"{path}.uri")
     if isinstance(where, MatcherProblem):
         return where
@@ -35,7 +33,7 @@ def translate_matcher(matcher: HTTPRequestMatcher, path: str) -> RouteMatch | Ma
         problem = _condition_problem(condition, place)
         if problem is not None:
             return problem
-    return RouteMatch(
+    match = RouteMatch(
         path=where,
         headers=tuple(
             HeaderMatch(
@@ -49,6 +47,7 @@ def translate_matcher(matcher: HTTPRequestMatcher, path: str) -> RouteMatch | Ma
         ),
         method=matcher.method or None,
     )
+    return PlacedMatch(matcher.port or None, match)
 
 
 def _translate_path(uri: StringMatch | None, path: str) -> PathMatch | MatcherProblem:

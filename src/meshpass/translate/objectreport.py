@@ -4,222 +4,155 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.external import ExternalEndpoint, ExternalService
+from meshpass.api.kinds import KINDS
 from meshpass.api.metadata import ApiObject
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
-from meshpass.api.security import AccessPolicy, JWTPolicy
+from meshpass.api.security import AccessPolicy
 from meshpass.api.struct import ApiStruct
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.binding import Binding
 from meshpass.translate.effect import find_without_effect
-from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.precedence import conflict_findings
+from meshpass.translate.finding import Finding
+from meshpass.translate.gateway import Gateways
+from meshpass.translate.gatewayfinding import gateway_findings
+from meshpass.translate.gatewayview import GatewayView
+from meshpass.translate.objectfinding import Problems, find_misplaced, find_unreadable
+from meshpass.translate.policyreport import report_policies
 from meshpass.translate.report import ObjectReport, Report
-from meshpass.translate.resolution import Decisions, Resolution
-from meshpass.translate.routetable import TableRoutes
-from meshpass.translate.selection_class import DestinationPort
+from meshpass.translate.resolution import Resolution
 from meshpass.translate.settings import FeatureGates
-from meshpass.translate.sidecar import Sidecar
+from meshpass.translate.tablereport import PolicyCounts, report_tables
+from meshpass.translate.tableroutes import TableRoutes
 from meshpass.translate.tableset import TableSet
+from meshpass.translate.trafficpolicyreport import report_traffic_policies
+from meshpass.translate.users import find_nodes, find_users
 from meshpass.translate.workspace import WorkspaceIndex
 
 OTHER_KINDS: tuple[type[ApiObject], ...] = (
     WorkspaceSettings,
-    VirtualGateway,
-    VirtualDestination,
-    ExternalService,
-    ExternalEndpoint,
     AccessPolicy,
     KubernetesCluster,
 )
 """Kinds that are accepted, and whose fields have no effect yet."""
 
-Problems = Mapping[ObjectKey, tuple[str, ...]]
 
-JWT_POLICY_KIND = "security.policy.gloo.solo.io/v2, Kind=JWTPolicy"
-
-
-def report_objects(
-    objects: ObjectSet, resolution: Resolution, bound: Mapping[str, TableSet], gates: FeatureGates, memo: Memo
+def report_objects(  # noqa: PLR0917
+    objects: ObjectSet,
+    resolution: Resolution,
+    bound: Mapping[str, TableSet],
+    views: Mapping[str, GatewayView],
+    gates: FeatureGates,
+    memo: Memo,
 ) -> Report:
-    """What there is to say about every object of ours; ``bound`` is node → the tables that it uses."""
-    users = memo(_find_users, tuple(bound.items()))
-    nodes = memo(_find_nodes, users, resolution.route_winners, resolution.destination_winners, resolution.sidecars)
+    """What there is to say about every object of ours.
+
+    ``bound`` is node → the tables that it uses, ``views`` node → what a gateway serves.
+    """
+    winners: dict[str, Mapping[str, ObjectKey]] = {"JWTPolicy": resolution.route_winners, **resolution.traffic.winners}
+    users = memo(find_users, tuple(bound.items()), memo)
+    nodes = memo(
+        find_nodes,
+        users,
+        tuple(winners.values()),
+        resolution.destination_winners,
+        resolution.sidecars,
+        resolution.gateways.workloads,
+        memo,
+    )
+    served = tuple(views.values())
     tables = memo(
-        _report_tables,
+        report_tables,
         objects.all(RouteTable),
-        objects.problems,
-        resolution.workspaces,
         resolution.tables,
-        resolution.bindings,
-        resolution.route_winners,
+        resolution.parts,
+        memo(
+            _own_findings,
+            objects.all(RouteTable),
+            objects.problems,
+            resolution.workspaces,
+            resolution.bindings,
+            memo(_gateway_findings, resolution.tables, resolution.bindings, resolution.gateways, served, memo),
+        ),
+        memo(_count_allowed, tuple(view.served for view in served)),
+        memo(_name_kinds, tuple(winners.items())),
         nodes,
         memo,
     )
     reports = {
         **tables,
-        **_report_policies(objects, resolution, nodes, gates, memo),
+        **report_policies(objects, resolution, nodes, gates, memo),
+        **report_traffic_policies(
+            objects,
+            resolution.traffic,
+            {one.workspace: one.index for one in resolution.decisions},
+            nodes,
+            resolution.workspaces,
+            memo,
+        ),
         **_report_workspaces(objects, resolution.workspaces),
+        **_report_gateways(objects, resolution, served, nodes, memo),
+        **_report_destinations(objects, resolution, memo),
         **_report_others(objects, memo),
     }
     return Report(objects=reports)
 
 
-Users = Mapping[TableSet, frozenset[str]]
-"""Tables → the nodes that use them."""
-
-
-def _find_users(bound: tuple[tuple[str, TableSet], ...]) -> Users:
-    users: dict[TableSet, set[str]] = defaultdict(set)
-    for node, tables in bound:
-        users[tables].add(node)
-    return {tables: frozenset(nodes) for tables, nodes in users.items()}
-
-
-def _find_nodes(
-    users: Users,
-    route_winners: Mapping[str, ObjectKey],
-    destination_winners: Mapping[DestinationPort, ObjectKey],
-    sidecars: tuple[Sidecar, ...],
-) -> Mapping[ObjectKey, frozenset[str]]:
-    """The proxies in which each table and each policy has an effect."""
-    nodes: dict[ObjectKey, set[str]] = defaultdict(set)
-    for used, names in users.items():
-        for table in used.tables:
-            nodes[table.key] |= names
-        classes = {name for table in used.tables for name in table.classes}
-        for policy in {route_winners[name] for name in classes if name in route_winners}:
-            nodes[policy] |= names
-    for sidecar in sidecars:
-        for targets in sidecar.inbound.values():
-            for target in targets:
-                if target in destination_winners:
-                    nodes[destination_winners[target]].add(sidecar.node)
-    return {key: frozenset(names) for key, names in nodes.items()}
-
-
-def _place(key: ObjectKey, workspaces: WorkspaceIndex) -> tuple[Finding, ...]:
-    if workspaces.owner(key) is not None:
-        return ()
-    message = f"namespace {key.namespace} of cluster {key.cluster} belongs to no workspace that reads from it"
-    return (Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_WORKSPACE, message=message),)
-
-
-def _problems(key: ObjectKey, problems: Problems) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(key=key, severity=Severity.INVALID, reason=Reason.INVALID, message=problem)
-        for problem in problems.get(key, ())
-    )
-
-
-def _report_policies(
-    objects: ObjectSet,
-    resolution: Resolution,
-    nodes: Mapping[ObjectKey, frozenset[str]],
-    gates: FeatureGates,
-    memo: Memo,
-) -> dict[ObjectKey, ObjectReport]:
-    decided = {one.workspace: one for one in resolution.decisions}
-    reports = {}
-    for key, policy in objects.all(JWTPolicy).items():
-        owner = resolution.workspaces.owner(key)
-        held = memo(_judge, key, decided[owner], gates) if owner is not None else _Held(findings=())
-        reports[key] = ObjectReport(
-            generation=policy.metadata.generation,
-            findings=(*resolution.rules[key].findings, *held.findings, *_place(key, resolution.workspaces)),
-            counts={"numSelectedRoutes": held.routes, "numSelectedDestinationPorts": held.destination_ports},
-            content=tuple(provider.name for provider in resolution.rules[key].providers),
-            nodes=nodes.get(key, frozenset()),
-        )
-    return reports
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """Where a policy holds, and what it is told about the places where it does not."""
-
-    routes: int = 0
-    destination_ports: int = 0
-    findings: tuple[Finding, ...]
-
-
-def _judge(key: ObjectKey, decisions: Decisions, gates: FeatureGates) -> _Held:
-    routes, destinations = decisions.routes, decisions.destinations
-    won_routes = sum(decisions.index.route_counts[name] for name in routes.won[key])
-    won_ports = len(destinations.won[key])
-    any_won = won_routes + won_ports > 0
-    lost = (
-        *conflict_findings(key, routes, "route", lambda name: _tables(name, decisions), any_won=any_won),
-        *conflict_findings(key, destinations, "destination", _destination, any_won=any_won),
-    )
-    findings = list(lost)
-    if not any_won and not lost:
-        message = "selects no route and no destination"
-        findings.append(Finding(key=key, severity=Severity.NOTE, reason=Reason.TARGET_NOT_FOUND, message=message))
-    if won_routes and not gates.EnableJWTPolicyEastWestRoute:
-        message = "holds on routes at gateways only: feature gate EnableJWTPolicyEastWestRoute is false"
-        findings.append(Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_EFFECT, message=message))
-        won_routes = 0
-    return _Held(routes=won_routes, destination_ports=won_ports, findings=tuple(findings))
-
-
-def _tables(selection_class: str, decisions: Decisions) -> list[str]:
-    return [f"routes of {table.namespace}/{table.name}" for table in decisions.index.tables[selection_class]]
-
-
-def _destination(target: DestinationPort) -> list[str]:
-    key, port = target
-    return [f"{key.namespace}/{key.name}:{port}"]
-
-
-def _report_tables(  # noqa: PLR0917
+def _own_findings(
     objects: Mapping[ObjectKey, RouteTable],
     problems: Problems,
     workspaces: WorkspaceIndex,
+    bindings: Mapping[ObjectKey, Binding],
+    of_gateways: Mapping[ObjectKey, tuple[Finding, ...]],
+) -> Mapping[ObjectKey, tuple[Finding, ...]]:
+    """Table → what there is to say about it beside its routes; tables of which there is nothing are left out."""
+    found = {
+        key: (
+            *find_unreadable(key, problems),
+            *find_misplaced(key, workspaces),
+            *bindings[key].findings,
+            *of_gateways.get(key, ()),
+        )
+        for key in objects
+    }
+    return {key: findings for key, findings in found.items() if findings}
+
+
+def _gateway_findings(
     tables: Mapping[ObjectKey, TableRoutes],
     bindings: Mapping[ObjectKey, Binding],
-    winners: Mapping[str, ObjectKey],
-    nodes: Mapping[ObjectKey, frozenset[str]],
+    gateways: Gateways,
+    views: tuple[GatewayView, ...],
     memo: Memo,
-) -> Mapping[ObjectKey, ObjectReport]:
-    reports = {}
-    for key, table in objects.items():
-        routes = tables.get(key)
-        findings = [
-            *_problems(key, problems),
-            *_place(key, workspaces),
-            *bindings[key].findings,
-            *(routes.findings if routes else ()),
-            *memo(find_without_effect, key, table.spec),
-        ]
-        if routes is not None and key not in nodes:
-            message = "no sidecar uses this table"
-            findings.append(Finding(key=key, severity=Severity.NOTE, reason=Reason.TARGET_NOT_FOUND, message=message))
-        reports[key] = ObjectReport(
-            generation=table.metadata.generation,
-            findings=tuple(findings),
-            counts=_count_table(routes, winners),
-            nodes=nodes.get(key, frozenset()),
-        )
-    return reports
+) -> Mapping[ObjectKey, tuple[Finding, ...]]:
+    found = dict(memo(gateway_findings, memo(_values, tables), bindings, gateways))
+    for view in views:
+        for key, findings in view.findings.items():
+            found[key] = tuple(dict.fromkeys((*found.get(key, ()), *findings)))
+    return found
 
 
-def _count_table(routes: TableRoutes | None, winners: Mapping[str, ObjectKey]) -> Mapping[str, object]:
-    if routes is None:
-        return {}
-    policies = {winners[name] for name in routes.classes if name in winners}
-    return {
-        "ownedByWorkspace": routes.workspace,
-        "numAppliedRoutePolicies": {JWT_POLICY_KIND: len(policies)} if policies else {},
-        "numParentRouteTables": 0,
-        "numAllowedVirtualGateways": 0,
-    }
+def _values(tables: Mapping[ObjectKey, TableRoutes]) -> tuple[TableRoutes, ...]:
+    return tuple(tables.values())
+
+
+def _count_allowed(served: tuple[Mapping[ObjectKey, frozenset[ObjectKey]], ...]) -> Mapping[ObjectKey, int]:
+    found: dict[ObjectKey, set[ObjectKey]] = defaultdict(set)
+    for view in served:
+        for table, gateways in view.items():
+            found[table] |= gateways
+    return {table: len(gateways) for table, gateways in found.items()}
+
+
+def _name_kinds(winners: tuple[tuple[str, Mapping[str, ObjectKey]], ...]) -> PolicyCounts:
+    """The kinds of policies as the API names them in its counts."""
+    groups = {kind.kind: f"{kind.group_version}, Kind={kind.kind}" for kind in KINDS}
+    return {groups[kind]: held for kind, held in winners}
 
 
 def _report_workspaces(objects: ObjectSet, workspaces: WorkspaceIndex) -> dict[ObjectKey, ObjectReport]:
@@ -229,13 +162,67 @@ def _report_workspaces(objects: ObjectSet, workspaces: WorkspaceIndex) -> dict[O
         reports[key] = ObjectReport(
             generation=workspace.metadata.generation,
             findings=(
-                *_problems(key, objects.problems),
+                *find_unreadable(key, objects.problems),
                 *(finding for finding in workspaces.findings if finding.key == key),
                 *find_without_effect(key, workspace.spec),
             ),
             counts={"numSelectedClusters": clusters, "numSelectedNamespaces": namespaces},
         )
     return reports
+
+
+def _report_gateways(
+    objects: ObjectSet,
+    resolution: Resolution,
+    views: tuple[GatewayView, ...],
+    nodes: Mapping[ObjectKey, frozenset[str]],
+    memo: Memo,
+) -> dict[ObjectKey, ObjectReport]:
+    counts: dict[ObjectKey, int] = {}
+    for view in views:
+        for key, count in view.counts.items():
+            counts[key] = max(count, counts.get(key, 0))
+    gateways = resolution.gateways
+    return {
+        key: ObjectReport(
+            generation=item.metadata.generation,
+            findings=(
+                *find_unreadable(key, objects.problems),
+                *find_misplaced(key, resolution.workspaces),
+                *gateways.findings.get(key, ()),
+                *memo(find_without_effect, key, item.spec),
+            ),
+            counts={
+                "routeTablesCount": counts.get(key, 0),
+                "selectedWorkloadsCount": len(gateways.workloads.get(key, ())),
+            },
+            nodes=nodes.get(key, frozenset()),
+        )
+        for key, item in objects.all(VirtualGateway).items()
+    }
+
+
+def _report_destinations(objects: ObjectSet, resolution: Resolution, memo: Memo) -> dict[ObjectKey, ObjectReport]:
+    catalog = resolution.catalog
+    destinations: tuple[Mapping[ObjectKey, ExternalService | ExternalEndpoint | VirtualDestination], ...] = (
+        objects.all(ExternalService),
+        objects.all(ExternalEndpoint),
+        objects.all(VirtualDestination),
+    )
+    return {
+        key: ObjectReport(
+            generation=item.metadata.generation,
+            findings=(
+                *find_unreadable(key, objects.problems),
+                *find_misplaced(key, resolution.workspaces),
+                *catalog.findings.get(key, ()),
+                *memo(find_without_effect, key, item.spec),
+            ),
+            counts=catalog.counts.get(key, {}),
+        )
+        for of_kind in destinations
+        for key, item in of_kind.items()
+    }
 
 
 def _report_others(objects: ObjectSet, memo: Memo) -> dict[ObjectKey, ObjectReport]:
@@ -245,6 +232,6 @@ def _report_others(objects: ObjectSet, memo: Memo) -> dict[ObjectKey, ObjectRepo
             spec: ApiStruct = getattr(item, "spec")  # noqa: B009 - each of these kinds has one, their base has not
             reports[key] = ObjectReport(
                 generation=item.metadata.generation,
-                findings=(*_problems(key, objects.problems), *memo(find_without_effect, key, spec)),
+                findings=(*find_unreadable(key, objects.problems), *memo(find_without_effect, key, spec)),
             )
     return reports

@@ -9,11 +9,10 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import JwtProvider, JwtRequirement, ObjectRef, PayloadRules, Phase, PhasePolicies, PolicySet
 from meshpass.memo import Memo
 from meshpass.translate.jwtpolicy import PolicyRules
+from meshpass.translate.tableroutes import MatchedNames
 
 ClassPolicies = Mapping[str, tuple[ObjectKey, ...]]
 """Selection class → the policies that hold on it, all of which must be met; none: open."""
-MatchedNames = tuple[frozenset[str], frozenset[str]]
-"""The headers and the query parameters that some route matches on."""
 
 
 def translate_policy_set(

@@ -27,16 +27,23 @@ class Winners(Generic[Target]):
 
 
 def decide(selected: Iterable[tuple[ObjectKey, frozenset[Target]]]) -> Winners[Target]:
-    """The winners among policies given oldest first, each with the targets that it selects."""
+    """The winners among policies given in the order that decides, oldest first, each with the targets that it selects.
+
+    A policy may be given more than once, with targets that it claims less strongly the later time.
+    """
     by_target: dict[Target, ObjectKey] = {}
     won: dict[ObjectKey, list[Target]] = {}
     lost: dict[ObjectKey, dict[ObjectKey, list[Target]]] = {}
     for key, targets in selected:
-        won[key] = []
-        losses: dict[ObjectKey, list[Target]] = defaultdict(list)
+        taken = won.setdefault(key, [])
+        losses: dict[ObjectKey, list[Target]] = lost.get(key) or defaultdict(list)
         for target in targets:
-            winner = by_target.setdefault(target, key)
-            (won[key] if winner is key else losses[winner]).append(target)
+            winner = by_target.get(target)
+            if winner is None:
+                by_target[target] = key
+                taken.append(target)
+            elif winner != key:
+                losses[winner].append(target)
         if losses:
             lost[key] = losses
     return Winners(

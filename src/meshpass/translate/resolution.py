@@ -14,20 +14,32 @@ from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
 from meshpass.api.security import JWTPolicy
 from meshpass.api.virtualdestination import VirtualDestination
+from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
+from meshpass.translate.backend import EndpointIndex, index_endpoints
 from meshpass.translate.binding import Binding, translate_binding
+from meshpass.translate.catalog import Catalog, make_catalog
+from meshpass.translate.credential import index_credentials
+from meshpass.translate.freeze import FrozenTrees, settle_tables
+from meshpass.translate.gateway import Gateways, find_gateways
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
-from meshpass.translate.keydestination import Destinations
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.precedence import Winners, decide
-from meshpass.translate.routetable import TableRoutes, translate_table
-from meshpass.translate.selection import ClassIndex, select_classes, select_destinations
+from meshpass.translate.routetable import translate_table
+from meshpass.translate.selection import (
+    ClassIndex,
+    select_backing_destinations,
+    select_classes,
+    select_destinations,
+)
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
-from meshpass.translate.service import EndpointIndex, Services, index_endpoints, index_services
 from meshpass.translate.settings import TranslateSettings
 from meshpass.translate.sidecar import Sidecar, find_sidecars
+from meshpass.translate.tableindex import TableIndex, delegates, index_tables, without_tables
+from meshpass.translate.tableroutes import TableClasses, TableRoutes
+from meshpass.translate.trafficpolicy import TrafficPolicies, resolve_traffic_policies
 from meshpass.translate.workspace import WorkspaceIndex, index_workspaces
 
 
@@ -46,24 +58,33 @@ class Resolution:
     """What routes, policies and workloads there are, and which policy holds where."""
 
     workspaces: WorkspaceIndex
-    services: Services
+    catalog: Catalog
     endpoints: EndpointIndex
+    secrets: Mapping[ObjectKey, Secret]
     sidecars: tuple[Sidecar, ...]
+    gateways: Gateways
     tables: Mapping[ObjectKey, TableRoutes]
-    """The tables that count, oldest first."""
+    """The tables that count and have hosts, oldest first, as they are served."""
     bindings: Mapping[ObjectKey, Binding]
+    parts: Mapping[ObjectKey, TableRoutes]
+    """The tables that count and have no hosts: others may delegate to them."""
+    trees: FrozenTrees
     rules: Mapping[ObjectKey, PolicyRules]
     key_sources: Mapping[KeySource, KeyFetch]
     decisions: tuple[Decisions, ...]
     """One for each workspace."""
     route_winners: Mapping[str, ObjectKey]
-    """Selection class of routes → the policy that holds on it."""
+    """Selection class of routes → the JWT policy that holds on it."""
     destination_winners: Mapping[DestinationPort, ObjectKey]
-    """Service port → the policy that holds on it."""
+    """Service port → the JWT policy that holds on it."""
+    traffic: TrafficPolicies
+    """What the other policies on routes come to."""
 
 
-def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, memo: Memo) -> Resolution:
-    """Resolve workspaces, services, tables, policies, and precedence among them."""
+def resolve(
+    objects: ObjectSet, key_sets: KeySets, kept: FrozenTrees, settings: TranslateSettings, memo: Memo
+) -> Resolution:
+    """Resolve workspaces, destinations, tables, policies, and precedence among them."""
     workspaces = memo(
         index_workspaces,
         objects.all(Workspace),
@@ -71,83 +92,124 @@ def resolve(objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, 
         objects.all(Namespace),
         settings.management_cluster,
     )
-    services = memo(index_services, objects.all(Service))
-    endpoints = memo(index_endpoints, objects.all(EndpointSlice))
-    destinations = memo(
-        _key_destinations,
-        services,
-        endpoints,
-        objects.all(ExternalService),
-        objects.all(ExternalEndpoint),
-        objects.all(VirtualDestination),
-        workspaces,
+    catalog = _make_catalog(objects, workspaces, settings, memo)
+    endpoints = memo(index_endpoints, objects.all(EndpointSlice), objects.all(Pod), memo)
+    context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
+    indexes = memo(index_tables, objects.all(RouteTable), workspaces, objects.problems)
+    translated = memo(_translate_tables, objects.all(RouteTable), indexes, objects.problems, catalog, memo)
+    settled = memo(
+        settle_tables,
+        objects.all(RouteTable),
+        memo(_with_hosts, translated),
+        memo(_translate_bindings, objects.all(RouteTable), memo),
+        kept,
+        memo,
     )
-    context = memo(_key_context, objects.all(Secret), destinations, workspaces, key_sets)
-    tables = memo(_translate_tables, objects.all(RouteTable), workspaces, services, objects.problems, memo)
+    classes = {
+        workspace: memo(_index_classes, memo(_classes_of, settled.tables, workspace))
+        for workspace in sorted(set(workspaces.owners.values()))
+    }
     policies = by_age(objects.all(JWTPolicy))
     decisions = tuple(
-        _decide(
-            workspace,
-            policies,
-            objects.problems,
-            workspaces,
-            memo(_index_classes, tables, workspace),
-            services,
-            memo,
-        )
-        for workspace in sorted(set(workspaces.owners.values()))
+        _decide(workspace, policies, objects.problems, workspaces, index, catalog, memo)
+        for workspace, index in classes.items()
     )
     return Resolution(
         workspaces=workspaces,
-        services=services,
+        catalog=catalog,
         endpoints=endpoints,
+        secrets=objects.all(Secret),
         sidecars=memo(find_sidecars, objects.all(Pod), objects.all(Service)),
-        tables=tables,
-        bindings=memo(_translate_bindings, objects.all(RouteTable), memo),
+        gateways=memo(
+            find_gateways,
+            objects.all(VirtualGateway),
+            objects.all(Pod),
+            objects.all(Service),
+            objects.all(Secret),
+            workspaces,
+            objects.problems,
+            memo,
+        ),
+        tables=settled.tables,
+        bindings=settled.bindings,
+        parts=memo(_without_hosts, translated),
+        trees=settled.trees,
         rules=_translate_policies(objects, context, memo),
         key_sources=memo(find_sources, objects.all(JWTPolicy), context),
         decisions=decisions,
-        route_winners=memo(_merge_routes, decisions, settings.gates.EnableJWTPolicyEastWestRoute),
+        route_winners=memo(_merge_routes, decisions),
         destination_winners=memo(_merge_destinations, decisions),
+        traffic=resolve_traffic_policies(objects, workspaces, classes, catalog, memo),
     )
 
 
-def _key_destinations(  # noqa: PLR0917
-    services: Services,
-    endpoints: EndpointIndex,
-    external_services: Mapping[ObjectKey, ExternalService],
-    external_endpoints: Mapping[ObjectKey, ExternalEndpoint],
-    virtual_destinations: Mapping[ObjectKey, VirtualDestination],
-    workspaces: WorkspaceIndex,
-) -> Destinations:
-    return Destinations(
-        services=services,
-        endpoints=endpoints,
-        external_services=external_services,
-        external_endpoints=external_endpoints,
-        virtual_destinations=virtual_destinations,
-        workspaces=workspaces,
+def _make_catalog(objects: ObjectSet, workspaces: WorkspaceIndex, settings: TranslateSettings, memo: Memo) -> Catalog:
+    external_services = objects.all(ExternalService)
+    return memo(
+        make_catalog,
+        objects.all(Service),
+        external_services,
+        objects.all(ExternalEndpoint),
+        objects.all(VirtualDestination),
+        workspaces,
+        memo(_clusters, objects.all(KubernetesCluster), objects.all(Namespace), settings.management_cluster),
+        settings.management_cluster,
+        settings.system_authorities,
+        memo(index_credentials, objects.all(Secret), external_services, memo),
+        objects.problems,
+        memo,
     )
+
+
+def _clusters(
+    registered: Mapping[ObjectKey, KubernetesCluster],
+    namespaces: Mapping[ObjectKey, Namespace],
+    management_cluster: str,
+) -> frozenset[str]:
+    """The clusters that are registered, or read."""
+    known = {key.name for key in registered if key.cluster == management_cluster}
+    return frozenset({management_cluster, *known, *(key.cluster for key in namespaces)})
+
+
+def _with_hosts(tables: Mapping[ObjectKey, TableRoutes]) -> Mapping[ObjectKey, TableRoutes]:
+    return {key: table for key, table in tables.items() if table.hosts or not table.delegated}
+
+
+def _without_hosts(tables: Mapping[ObjectKey, TableRoutes]) -> Mapping[ObjectKey, TableRoutes]:
+    return {key: table for key, table in tables.items() if table.delegated}
 
 
 def _key_context(
-    secrets: Mapping[ObjectKey, Secret], destinations: Destinations, workspaces: WorkspaceIndex, key_sets: KeySets
+    secrets: Mapping[ObjectKey, Secret],
+    catalog: Catalog,
+    endpoints: EndpointIndex,
+    workspaces: WorkspaceIndex,
+    key_sets: KeySets,
 ) -> KeyContext:
-    return KeyContext(secrets=secrets, destinations=destinations, workspaces=workspaces, key_sets=key_sets)
+    return KeyContext(secrets=secrets, catalog=catalog, endpoints=endpoints, workspaces=workspaces, key_sets=key_sets)
 
 
 def _translate_tables(
     tables: Mapping[ObjectKey, RouteTable],
-    workspaces: WorkspaceIndex,
-    services: Services,
+    indexes: Mapping[str, TableIndex],
     problems: Mapping[ObjectKey, tuple[str, ...]],
+    catalog: Catalog,
     memo: Memo,
 ) -> Mapping[ObjectKey, TableRoutes]:
     """Every table that counts, oldest first."""
+    owners = {known.key: index for index in indexes.values() for known in index.tables}
     return {
-        key: memo(translate_table, key, table, workspace, services, problems.get(key, ()))
+        key: memo(
+            translate_table,
+            key,
+            table,
+            problems.get(key, ()),
+            owners[key] if delegates(table) else memo(without_tables, owners[key].workspace),
+            catalog,
+            memo,
+        )
         for key, table in by_age(tables)
-        if (workspace := workspaces.owner(key)) is not None
+        if key in owners
     }
 
 
@@ -169,16 +231,22 @@ def _translate_policies(objects: ObjectSet, context: KeyContext, memo: Memo) -> 
     }
 
 
-def _index_classes(tables: Mapping[ObjectKey, TableRoutes], workspace: str) -> ClassIndex:
+Classes = tuple[tuple[ObjectKey, TableClasses], ...]
+
+
+def _classes_of(tables: Mapping[ObjectKey, TableRoutes], workspace: str) -> Classes:
+    """Table → its classes, which an edit of its routes need not change."""
+    return tuple((key, table.classes) for key, table in tables.items() if table.workspace == workspace)
+
+
+def _index_classes(tables: Classes) -> ClassIndex:
     properties: dict[str, RouteProperties] = {}
     by_label: dict[tuple[str, str], list[str]] = defaultdict(list)
     of_tables: dict[str, list[ObjectKey]] = defaultdict(list)
     counts: Counter[str] = Counter()
-    for key, table in tables.items():
-        if table.workspace != workspace:
-            continue
-        counts.update(table.route_counts)
-        for name, route in table.classes.items():
+    for key, classes in tables:
+        counts.update(classes.counts)
+        for name, route in classes.properties.items():
             of_tables[name].append(key)
             if name not in properties:
                 properties[name] = route
@@ -198,17 +266,19 @@ def _decide(  # noqa: PLR0917
     problems: Mapping[ObjectKey, tuple[str, ...]],
     workspaces: WorkspaceIndex,
     index: ClassIndex,
-    services: Services,
+    catalog: Catalog,
     memo: Memo,
 ) -> Decisions:
     own = [(key, policy) for key, policy in policies if workspaces.owner(key) == workspace]
     # By what the policies select with, not by the policies: an edit of anything else selects and decides nothing anew.
     routes = tuple(
-        (key, memo(select_classes, *_selectors(policy, problems.get(key, ())), index, services)) for key, policy in own
+        (key, memo(select_classes, *_selectors(policy, problems.get(key, ())), index, catalog)) for key, policy in own
     )
-    local = memo(_services_of, services, workspace, workspaces)
+    # A policy that selects a Service beats one that selects a VirtualDestination in front of it (decision 1).
     destinations = tuple(
-        (key, memo(select_destinations, policy.spec.apply_to_destinations, workspace, local)) for key, policy in own
+        (key, memo(select, policy.spec.apply_to_destinations, workspace, catalog))
+        for select in (select_destinations, select_backing_destinations)
+        for key, policy in own
     )
     return memo(_make_decisions, workspace, index, memo(decide, routes), memo(decide, destinations))
 
@@ -230,15 +300,8 @@ def _make_decisions(
     return Decisions(workspace=workspace, index=index, routes=routes, destinations=destinations)
 
 
-def _services_of(services: Services, workspace: str, workspaces: WorkspaceIndex) -> Services:
-    place = workspaces.owners
-    return {key: service for key, service in services.items() if place.get((key.cluster, key.namespace)) == workspace}
-
-
-def _merge_routes(decisions: tuple[Decisions, ...], east_west: bool) -> Mapping[str, ObjectKey]:
+def _merge_routes(decisions: tuple[Decisions, ...]) -> Mapping[str, ObjectKey]:
     # A class is a hash of its workspace among other things, so no two workspaces decide about one class.
-    if not east_west:
-        return {}
     return {name: key for one in decisions for name, key in one.routes.by_target.items()}
 
 

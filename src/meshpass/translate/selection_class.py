@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,9 +16,8 @@ REQUIRE_AUTH = ("gateway.gloo.solo.io/require_auth", "true")
 """The label of routes that are denied as long as no policy holds on them, if the feature gate says so."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteProperties:
-    """All that a policy can select a route by."""
+class RouteProperties(NamedTuple):
+    """All that a policy can select a route by. Equal ones are the same memo key."""
 
     workspace: str
     cluster: str

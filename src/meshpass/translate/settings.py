@@ -23,6 +23,8 @@ class TranslateSettings:
 
     management_cluster: str
     gates: FeatureGates = field(default_factory=FeatureGates)
+    system_authorities: str = ""
+    """Path of the PEM file of authorities that proxies believe where an object names none; empty: there is no such file."""
 
 
 def parse_feature_gates(text: str) -> FeatureGates:

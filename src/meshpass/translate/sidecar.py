@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from meshpass.api.core import Pod, Service
+from meshpass.api.core import Pod, Service, ServicePort
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
+from meshpass.translate.protocol import Protocol, service_protocol
 from meshpass.translate.selection_class import DestinationPort, inbound_class
 from meshpass.translate.socketaddress import is_port, make_endpoint
 
@@ -50,24 +51,32 @@ def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Se
 def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey, Service]]) -> Sidecar:
     address = pod.status.pod_ip
     leading: dict[int, list[DestinationPort]] = {}
+    protocols: dict[int, set[Protocol]] = {}
     for service_key, service in services:
         if _selects(service, pod):
-            for number, target in _ports(service, pod):
-                if not is_port(number) or not is_port(target) or target == OUTBOUND_PORT:
+            for port, target in _ports(service, pod):
+                if not is_port(port.port) or not is_port(target) or target == OUTBOUND_PORT:
                     continue
-                leading.setdefault(target, []).append((service_key, number))
+                leading.setdefault(target, []).append((service_key, port.port))
+                protocols.setdefault(target, set()).add(service_protocol(port))
     applications = _app_addresses(pod)
     classes = {port: inbound_class(key, port) for port in leading}
     outbound = OutboundListener(
         name="outbound", address=address, port=OUTBOUND_PORT, route_configuration=ROUTE_CONFIGURATION
     )
+    # What differs but for the address has another name: a cluster does not change under its name.
+    backends = {
+        port: f"inbound:{port}:http2" if Protocol.HTTP2 in spoken else f"inbound:{port}"
+        for port, spoken in protocols.items()
+    }
     inbound = (
         InboundListener(
             name=f"inbound-{port}",
             address=address,
             port=port,
-            backend=f"inbound:{port}",
+            backend=backends[port],
             selection_class=classes[port],
+            tcp=not any(spoken.http for spoken in protocols[port]),
         )
         for port in sorted(leading)
     )
@@ -77,7 +86,11 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
         labels=pod.metadata.labels,
         listeners=(outbound, *inbound),
         application=tuple(
-            Backend(name=f"inbound:{port}", endpoints=(applications.get(port, Endpoint("127.0.0.1", port)),))
+            Backend(
+                name=backends[port],
+                endpoints=(applications.get(port, Endpoint("127.0.0.1", port)),),
+                http2=Protocol.HTTP2 in protocols[port],
+            )
             for port in sorted(leading)
         ),
         inbound={classes[port]: tuple(destinations) for port, destinations in leading.items()},
@@ -89,7 +102,7 @@ def _selects(service: Service, pod: Pod) -> bool:
     return bool(selector) and all(pod.metadata.labels.get(name) == value for name, value in selector.items())
 
 
-def _ports(service: Service, pod: Pod) -> Iterable[tuple[int, int]]:
+def _ports(service: Service, pod: Pod) -> Iterable[tuple[ServicePort, int]]:
     """(port of the Service, port of the pod) for each TCP port."""
     named = {port.name: port.container_port for container in pod.spec.containers for port in container.ports}
     for port in service.spec.ports:
@@ -97,11 +110,11 @@ def _ports(service: Service, pod: Pod) -> Iterable[tuple[int, int]]:
             continue
         match port.target_port:
             case None:
-                yield port.port, port.port
+                yield port, port.port
             case int(number):
-                yield port.port, number
+                yield port, number
             case str(name) if name in named:
-                yield port.port, named[name]
+                yield port, named[name]
             case _:
                 continue
 

@@ -12,12 +12,46 @@ from meshpass.translate.destination import Destination
 from meshpass.translate.finding import Finding
 from meshpass.translate.selection_class import RouteProperties
 
+LabelSet = tuple[tuple[str, str], ...]
+"""Labels that a workload has to have, all of them; none: any workload."""
+
 
 class PlacedRoute(NamedTuple):
-    """A route, and the one port of the table's hosts that it is for; None: any."""
+    """A route, and where it is used."""
 
     port: int | None
+    """The one port of the table's hosts that it is for; None: any."""
     route: Route
+    workloads: tuple[tuple[LabelSet, ...], ...] = ()
+    """Of each group, a sidecar has to have the labels of one set: what delegated tables ask for beside the root."""
+
+    def is_for(self, labels: Mapping[str, str]) -> bool:
+        """True when a sidecar of a workload with these labels uses it."""
+        return all(
+            any(all(labels.get(name) == value for name, value in wanted) for wanted in group)
+            for group in self.workloads
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableClasses:
+    """The selection classes of a table's routes. One object for tables with the same, also over an edit."""
+
+    properties: Mapping[str, RouteProperties]
+    counts: Mapping[str, int]
+    """Selection class → number of the table's routes in it."""
+
+
+def make_table_classes(found: tuple[tuple[RouteProperties, int], ...]) -> TableClasses:
+    """The classes of so many routes each; to be called through the memo, sorted."""
+    named = [(properties.selection_class, properties, count) for properties, count in found]
+    return TableClasses(
+        properties={name: properties for name, properties, _ in named}, counts={name: count for name, _, count in named}
+    )
+
+
+MatchedNames = tuple[frozenset[str], frozenset[str]]
+"""The headers and the query parameters that routes match on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +75,26 @@ class TableRoutes:
     workspace: str
     labels: Mapping[str, str]
     """The table's own, by which gateways allow tables."""
+    delegated: bool
+    """True for a table that names no hosts, and so serves only what others delegate to it."""
     hosts: tuple[str, ...]
-    """In their one form (lower case); empty for a table that others delegate to, which serves nothing by itself."""
+    """In their one form (lower case)."""
     routes: tuple[PlacedRoute, ...]
     tcp: tuple[TcpRoute, ...]
     tls: tuple[TcpRoute, ...]
-    classes: Mapping[str, RouteProperties]
-    """The selection classes of the routes."""
-    route_counts: Mapping[str, int]
-    """Selection class → number of the table's routes in it."""
+    classes: TableClasses
+    matched: MatchedNames
+    """What the routes look at of a request."""
+    restricted: bool
+    """True when not every sidecar that uses the table uses all of its routes."""
     requires_auth: bool
     """True for a table with the label that asks for denial by default."""
     destinations: tuple[Destination, ...]
     """Whatever the routes send to, each once."""
-    children: tuple[ObjectKey, ...]
-    """The tables that it delegates to, directly or through others."""
+    parts: Mapping[ObjectKey, frozenset[str]]
+    """This table, and those that it delegates to directly or through others → the classes of that one's own routes."""
+    parents: Mapping[ObjectKey, frozenset[ObjectKey]]
+    """Table that is delegated to → the tables that have routes that do so."""
     broken: bool
     """True when some route could not be built and is answered 500 instead."""
     findings: tuple[Finding, ...]

@@ -18,24 +18,28 @@ from meshpass.ir import (
     WeightedBackend,
 )
 from meshpass.memo import Memo
-from meshpass.translate.policyset import MatchedNames
-from meshpass.translate.routetable import TableRoutes
+from meshpass.translate.backend import EndpointIndex, translate_backend
+from meshpass.translate.catalog import Catalog
+from meshpass.translate.destination import Destination
+from meshpass.translate.knownhost import KnownHost, known_hosts
 from meshpass.translate.selection_class import UNSELECTED, RouteProperties
-from meshpass.translate.service import EndpointIndex, ServiceEntry, Services, translate_backend
 from meshpass.translate.settings import FeatureGates
 from meshpass.translate.sidecar import ROUTE_CONFIGURATION
+from meshpass.translate.tableroutes import MatchedNames, TableClasses, TableRoutes, TcpRoute
 from meshpass.translate.tableset import TableSet
 
 HTTP_PORT = 80
 
+_NO_ROUTE = DirectResponse(status=502, body="no route in the mesh for ", names_host=True)
 NO_HOST = VirtualHost(
     name="*",
     domains=("*",),
     routes=(
+        Route(name="no-route-in-the-mesh", match=RouteMatch(), action=_NO_ROUTE, selection_class=UNSELECTED),
         Route(
-            name="no-route-in-the-mesh",
-            match=RouteMatch(),
-            action=DirectResponse(status=502, body="no route in the mesh for ", names_host=True),
+            name="no-tunnel-in-the-mesh",
+            match=RouteMatch(connect=True),
+            action=_NO_ROUTE,
             selection_class=UNSELECTED,
         ),
     ),
@@ -50,117 +54,189 @@ DENIED = Route(
 )
 """What a path that no route matches is answered, on hosts of a table that asks for denial by default."""
 
-
-def services_of(services: Services, cluster: str) -> tuple[ServiceEntry, ...]:
-    """The Services of one cluster, sorted."""
-    return tuple(service for key, service in services.items() if key.cluster == cluster)
+CLOSED = DirectResponse(status=500, body="this route is misconfigured; its RouteTable's status says how")
+"""The answer to CONNECT where a TCP or TLS route cannot be built."""
 
 
-def translate_routes(
-    namespace: str,
-    services: tuple[ServiceEntry, ...],
+def translate_routes(  # noqa: PLR0917
+    cluster: str,
+    known: tuple[KnownHost, ...],
     tables: TableSet,
+    catalog: Catalog,
     gates: FeatureGates,
     memo: Memo,
 ) -> RouteConfiguration:
-    """All hosts that sidecars of a namespace know: the tables', the Services', and the answer to any other.
+    """All hosts that sidecars of a place know: the tables', those known without them, and the answer to any other.
 
-    A table whose host is a name of a Service, as workloads of the table's namespace know it, takes that Service's place
+    A table whose host is a name of a known host, as workloads of the table's namespace know it, takes that one's place
     on all its ports. Of several tables with one host the older comes first.
     """
-    of_service: dict[ObjectKey, list[TableRoutes]] = {}
+    names: dict[str, Mapping[str, ObjectKey]] = {}
+    ports: dict[ObjectKey, list[KnownHost]] = {}
+    for one in known:
+        ports.setdefault(one.destination.key, []).append(one)
+    of_known: dict[ObjectKey, list[TableRoutes]] = {}
     of_host: dict[str, list[TableRoutes]] = {}
     for table in tables.tables:
-        by_name = memo(_services_by_name, services, table.key.namespace)
-        named = {by_name[host] for host in table.hosts if host in by_name}
+        namespace = table.key.namespace
+        own_names = names.get(namespace)
+        if own_names is None:
+            own_names = names[namespace] = memo(_known_names, memo(known_hosts, cluster, namespace, catalog))
+        named = {own_names[host] for host in table.hosts if own_names.get(host) in ports}
         for key in sorted(named):
-            of_service.setdefault(key, []).append(table)
+            of_known.setdefault(key, []).append(table)
         for host in table.hosts:
-            if host not in by_name:
+            if own_names.get(host) not in ports and host != "*":
                 of_host.setdefault(host, []).append(table)
     deny = gates.GatewayDefaultDenyAllHTTPRequests
     hosts: list[VirtualHost] = []
-    for service in services:
-        names = service.hostnames(namespace)
-        bound = of_service.get(service.key)
-        if bound is not None:
-            domains = tuple(domain for port in service.ports for domain in _domains(names, port.number))
-            hosts.append(memo(_table_host, names[-1], domains, tuple(bound), deny))
+    for key, several in ports.items():
+        bound = of_known.get(key)
+        if bound is None:
+            hosts.extend(memo(_known_host, one) for one in several)
         else:
-            hosts.extend(memo(_service_hosts, service, names))
-    hosts.extend(memo(_table_host, host, _host_domains(host), tuple(of_host[host]), deny) for host in sorted(of_host))
+            hosts.extend(memo(_table_hosts, tuple(several), tuple(bound), deny))
+    for host in sorted(of_host):
+        hosts.extend(memo(_named_hosts, host, tuple(of_host[host]), deny))
     return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*_unique_domains(hosts), NO_HOST))
 
 
-def _services_by_name(services: tuple[ServiceEntry, ...], namespace: str) -> Mapping[str, ObjectKey]:
-    return {name: service.key for service in reversed(services) for name in service.hostnames(namespace)}
+def _known_names(known: tuple[KnownHost, ...]) -> Mapping[str, ObjectKey]:
+    return {name: one.destination.key for one in reversed(known) for name in one.names}
 
 
 def _unique_domains(hosts: Iterable[VirtualHost]) -> Iterable[VirtualHost]:
     """The hosts, each domain with the first that has it: Envoy refuses all routes if a domain is there twice."""
     taken: set[str] = set()
     for host in hosts:
+        if taken.isdisjoint(host.domains):
+            taken.update(host.domains)
+            yield host
+            continue
         free = tuple(domain for domain in host.domains if domain not in taken)
         taken.update(free)
         if free:
-            yield host if free == host.domains else replace(host, domains=free)
+            yield replace(host, domains=free)
 
 
-def _host_domains(host: str) -> tuple[str, ...]:
-    return _domains((host,), HTTP_PORT)
-
-
-def _domains(names: Iterable[str], port: int) -> tuple[str, ...]:
-    """What a request for these names on a port has in its Host header; port 80 may be left out."""
+def _domains(names: Iterable[str], port: int | None) -> tuple[str, ...]:
+    """What a request for these names on a port (None: any) has as its authority; port 80 may be left out."""
+    if port is None:
+        return tuple(f"{name}:*" for name in names if not name.startswith("*"))
     with_port = tuple(f"{name}:{port}" for name in names)
     return (*names, *with_port) if port == HTTP_PORT else with_port
 
 
-def _table_host(
-    name: str, domains: tuple[str, ...], tables: tuple[TableRoutes, ...], deny_by_default: bool
-) -> VirtualHost:
+def _known_host(known: KnownHost) -> VirtualHost:
+    """A host without any table: every request to it goes where it leads."""
+    backend = known.destination.backend
+    forward = Forward(backends=(WeightedBackend(backend=backend, weight=100),))
+    match = RouteMatch(connect=not known.destination.http)
+    route = Route(name=backend, match=match, action=forward, selection_class=UNSELECTED)
+    return VirtualHost(name=backend, domains=_domains(known.names, known.port), routes=(route,))
+
+
+Places = list[tuple[int | None, tuple[str, ...]]]
+"""A port (None: any that has no other place), and the domains of the host on it."""
+
+
+def _table_hosts(
+    several: tuple[KnownHost, ...], tables: tuple[TableRoutes, ...], deny_by_default: bool
+) -> tuple[VirtualHost, ...]:
+    """The ports of one known host, under tables."""
+    names = several[0].names
+    places: Places = [(one.port, _domains(one.names, one.port)) for one in several]
+    return _make_hosts(names[-1], places, tables, deny_by_default)
+
+
+def _named_hosts(host: str, tables: tuple[TableRoutes, ...], deny_by_default: bool) -> tuple[VirtualHost, ...]:
+    """A host that only tables know: HTTP on port 80, and what its TCP and TLS routes are for."""
+    ports: dict[int | None, None] = {HTTP_PORT: None} if any(table.routes for table in tables) else {}
+    for table in tables:
+        for route in (*table.tcp, *table.tls):
+            if host in _tunnel_names(route, table):
+                ports.update(dict.fromkeys(route.ports or (None,)))
+    places: Places = [(port, _domains((host,), port)) for port in ports]
+    return _make_hosts(host, places, tables, deny_by_default)
+
+
+def _tunnel_names(route: TcpRoute, table: TableRoutes) -> tuple[str, ...]:
+    """The hosts whose connections a TCP or TLS route is for. The authority of CONNECT stands for the server name."""
+    return route.server_names or table.hosts
+
+
+def _make_hosts(
+    name: str, places: Places, tables: tuple[TableRoutes, ...], deny_by_default: bool
+) -> tuple[VirtualHost, ...]:
+    """One virtual host for all ports that have the same routes."""
     denied = deny_by_default and any(table.requires_auth for table in tables)
-    return VirtualHost(
-        name=name,
-        domains=domains,
-        routes=(*(route for table in tables for route in table.routes), *((DENIED,) if denied else ())),
-        sources=frozenset(ObjectRef(*table.key) for table in tables),
+    by_routes: dict[tuple[int | None, ...], tuple[tuple[Route, ...], list[str]]] = {}
+    special = {placed.port for table in tables for placed in table.routes} - {None}
+    special |= {port for table in tables for route in (*table.tcp, *table.tls) for port in route.ports}
+    for port, domains in places:
+        which = (port,) if port in special or port is None else ()
+        if which not in by_routes:
+            routes = (*_http_routes(tables, port), *((DENIED,) if denied else ()), *_tunnels(tables, name, port))
+            by_routes[which] = routes, []
+        by_routes[which][1].extend(domains)
+    sources = frozenset(ObjectRef(*key) for table in tables for key in table.parts)
+    return tuple(
+        VirtualHost(
+            name=name if len(by_routes) == 1 else ":".join((name, *map(str, which))),
+            domains=tuple(domains),
+            routes=routes,
+            sources=sources,
+        )
+        for which, (routes, domains) in by_routes.items()
+        if domains and (routes or not any(table.tcp or table.tls for table in tables))
     )
 
 
-def _service_hosts(service: ServiceEntry, names: tuple[str, ...]) -> tuple[VirtualHost, ...]:
-    """A Service's own names, without any table: every request goes to it."""
-    hosts = []
-    for port in service.ports:
-        backend = port.backend(service.key)
-        forward = Forward(backends=(WeightedBackend(backend=backend, weight=100),))
-        route = Route(name=backend, match=RouteMatch(), action=forward, selection_class=UNSELECTED)
-        hosts.append(VirtualHost(name=backend, domains=_domains(names, port.number), routes=(route,)))
-    return tuple(hosts)
+def _http_routes(tables: tuple[TableRoutes, ...], port: int | None) -> Iterable[Route]:
+    if port is None:
+        return ()
+    return (placed.route for table in tables for placed in table.routes if placed.port in {None, port})
+
+
+def _tunnels(tables: tuple[TableRoutes, ...], name: str, port: int | None) -> Iterable[Route]:
+    """What a CONNECT request to the host gets: the first route that is for it."""
+    for table in tables:
+        for route in (*table.tcp, *table.tls):
+            if (not route.ports or port in route.ports) and (
+                name in _tunnel_names(route, table) or not route.server_names
+            ):
+                action = Forward(backends=route.backends) if route.backends else CLOSED
+                yield Route(name=route.name, match=RouteMatch(connect=True), action=action, selection_class=UNSELECTED)
+                return
 
 
 def translate_backends(
-    services: tuple[ServiceEntry, ...], tables: TableSet, endpoints: EndpointIndex, memo: Memo
+    known: tuple[KnownHost, ...],
+    tables: TableSet,
+    catalog: Catalog,
+    endpoints: EndpointIndex,
+    memo: Memo,
 ) -> tuple[Backend, ...]:
     """Every backend that the routes of a view may send to, sorted by name."""
-    wanted: dict[str, Backend] = {}
-    places = [(service, port) for service in services for port in service.ports]
-    places.extend((found.service, found.port) for table in tables.tables for found in table.destinations)
-    for service, port in places:
-        key = service.key
-        found = endpoints.get((key.cluster, key.namespace, key.name, port.name), ())
-        wanted[port.backend(key)] = memo(translate_backend, service, port, found)
-    return tuple(wanted[name] for name in sorted(wanted))
+    wanted = {one.destination.backend: one.destination for one in known}
+    wanted.update((found.backend, found) for table in tables.tables for found in table.destinations)
+    return tuple(translate_backend(wanted[name], catalog, endpoints, memo) for name in sorted(wanted))
 
 
-def selection_classes(tables: TableSet) -> Mapping[str, RouteProperties | None]:
-    """The classes that the routes of a view carry, in a fixed order, with their properties."""
-    known = {name: properties for table in tables.tables for name, properties in table.classes.items()}
+def used_destinations(known: tuple[KnownHost, ...], tables: TableSet) -> tuple[Destination, ...]:
+    """Whatever the routes of a view may send to, each once."""
+    found = dict.fromkeys(one.destination for one in known)
+    found.update(dict.fromkeys(found for table in tables.tables for found in table.destinations))
+    return tuple(found)
+
+
+def selection_classes(tables: tuple[TableClasses, ...]) -> Mapping[str, RouteProperties | None]:
+    """The classes that the routes of tables carry, in a fixed order, with their properties."""
+    known = {name: properties for classes in tables for name, properties in classes.properties.items()}
     return {UNSELECTED: None, **{name: known[name] for name in sorted(known)}}
 
 
-def matched_names(tables: TableSet) -> MatchedNames:
-    """The headers and query parameters that routes of a view match on."""
-    matches = [route.match for table in tables.tables for route in table.routes]
-    headers = frozenset(header.name for match in matches for header in match.headers)
-    return headers, frozenset(parameter.name for match in matches for parameter in match.query_parameters)
+def matched_names(tables: tuple[MatchedNames, ...]) -> MatchedNames:
+    """The headers and query parameters that routes of tables match on."""
+    headers = frozenset[str]().union(*(headers for headers, _ in tables))
+    return headers, frozenset[str]().union(*(parameters for _, parameters in tables))

@@ -1,0 +1,204 @@
+"""The whole task of one proxy, put together from what it shares with others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from meshpass.api.objectset import ObjectKey
+from meshpass.ir import (
+    Backend,
+    InboundListener,
+    Listener,
+    PolicySet,
+    Proxy,
+    RouteConfiguration,
+    RouteOptions,
+    Secret,
+)
+from meshpass.memo import Memo
+from meshpass.translate.backend import backend_secrets
+from meshpass.translate.gatewayview import GatewayView
+from meshpass.translate.jwtpolicy import PolicyRules
+from meshpass.translate.knownhost import KnownHost, known_hosts
+from meshpass.translate.policyset import ClassPolicies, translate_policy_set
+from meshpass.translate.resolution import Resolution
+from meshpass.translate.selection_class import DestinationPort, RouteProperties
+from meshpass.translate.settings import FeatureGates
+from meshpass.translate.sidecar import Sidecar
+from meshpass.translate.tableroutes import MatchedNames
+from meshpass.translate.tableset import TableSet
+from meshpass.translate.view import (
+    matched_names,
+    selection_classes,
+    translate_backends,
+    translate_routes,
+    used_destinations,
+)
+
+NOTHING_MATCHED: MatchedNames = (frozenset(), frozenset())
+NO_WINNERS: Mapping[str, ObjectKey] = {}
+
+
+def translate_sidecar_proxy(
+    sidecar: Sidecar, tables: TableSet, resolution: Resolution, gates: FeatureGates, memo: Memo
+) -> Proxy:
+    """What a sidecar does: routes of its workload's requests, and requests to its workload."""
+    key, catalog = sidecar.key, resolution.catalog
+    known = memo(known_hosts, key.cluster, key.namespace, catalog)
+    routes = memo(translate_routes, key.cluster, known, tables, catalog, gates, memo)
+    winners = resolution.route_winners if gates.EnableJWTPolicyEastWestRoute else NO_WINNERS
+    outbound = memo(_route_policies, memo(_classes, tables, memo), winners, resolution.traffic.denied, gates)
+    inbound = memo(_inbound_policies, sidecar, resolution.destination_winners)
+    return memo(
+        _make_proxy,
+        sidecar.node,
+        memo(_listeners, sidecar, inbound),
+        sidecar.application,
+        _backends(known, tables, resolution, memo),
+        (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
+        _secrets(known, tables, resolution, memo),
+        _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
+        _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
+    )
+
+
+def translate_gateway_proxy(  # noqa: PLR0917
+    node: str, view: GatewayView, tables: TableSet, resolution: Resolution, gates: FeatureGates, memo: Memo
+) -> Proxy:
+    """What a gateway does. Policies on routes hold at gateways whatever the gate of mesh routes says (decision 27)."""
+    policies = memo(
+        _route_policies, memo(_classes, tables, memo), resolution.route_winners, resolution.traffic.denied, gates
+    )
+    return memo(
+        _make_proxy,
+        node,
+        view.listeners,
+        (),
+        _backends((), tables, resolution, memo),
+        tuple(
+            memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options)
+            for routes in view.routes
+        ),
+        memo(_join_secrets, view.secrets, _secrets((), tables, resolution, memo)),
+        _policy_set(policies, resolution.rules, memo(_matched, tables, memo), memo),
+        _policy_set(memo(_no_policies), resolution.rules, NOTHING_MATCHED, memo),
+    )
+
+
+def _backends(
+    known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo
+) -> tuple[Backend, ...]:
+    return memo(translate_backends, known, tables, resolution.catalog, resolution.endpoints, memo)
+
+
+def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
+    destinations = memo(used_destinations, known, tables)
+    return memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, memo)
+
+
+def _join_secrets(own: tuple[Secret, ...], others: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    by_name = {secret.name: secret for secret in (*own, *others)}
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
+Classes = Mapping[str, RouteProperties | None]
+
+
+def _classes(tables: TableSet, memo: Memo) -> Classes:
+    """The classes of a view: the same object over an edit of tables that changes none of them."""
+    return memo(selection_classes, tuple(table.classes for table in tables.tables))
+
+
+def _matched(tables: TableSet, memo: Memo) -> MatchedNames:
+    return memo(matched_names, tuple(table.matched for table in tables.tables))
+
+
+def _with_options(
+    routes: RouteConfiguration, classes: Classes, options: Mapping[str, RouteOptions]
+) -> RouteConfiguration:
+    used = {name: options[name] for name in classes if name in options}
+    return replace(routes, options=used) if used else routes
+
+
+def _listeners(sidecar: Sidecar, inbound: _SidePolicies) -> tuple[Listener, ...]:
+    """A port that is not HTTP is passed on as it is, unless a policy holds on it: then what is not HTTP is refused."""
+    return tuple(
+        replace(one, tcp=False)
+        if isinstance(one, InboundListener) and one.tcp and inbound.classes.get(one.selection_class)
+        else one
+        for one in sidecar.listeners
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _SidePolicies:
+    """Which policies hold on the classes of one side."""
+
+    classes: ClassPolicies
+    used: tuple[ObjectKey, ...]
+    denied: frozenset[str]
+
+
+def _route_policies(
+    properties: Classes, winners: Mapping[str, ObjectKey], broken: frozenset[str], gates: FeatureGates
+) -> _SidePolicies:
+    classes = {name: (winners[name],) if name in winners else () for name in properties}
+    denied = frozenset(
+        name
+        for name, route in properties.items()
+        if gates.GatewayDefaultDenyAllHTTPRequests and not classes[name] and route is not None and route.requires_auth
+    )
+    return _side(classes, denied | broken.intersection(properties))
+
+
+def _inbound_policies(sidecar: Sidecar, winners: Mapping[DestinationPort, ObjectKey]) -> _SidePolicies:
+    """A port to which several Services lead is under the policies of all of them: a request does not prove its Service."""
+    classes = {
+        name: tuple(sorted({winners[target] for target in targets if target in winners}))
+        for name, targets in sidecar.inbound.items()
+    }
+    return _side(classes, frozenset())
+
+
+def _no_policies() -> _SidePolicies:
+    return _side({}, frozenset())
+
+
+def _side(classes: ClassPolicies, denied: frozenset[str]) -> _SidePolicies:
+    used = tuple(sorted({key for keys in classes.values() for key in keys}))
+    return _SidePolicies(classes=classes, used=used, denied=denied)
+
+
+def _policy_set(
+    side: _SidePolicies, rules: Mapping[ObjectKey, PolicyRules], matched: MatchedNames, memo: Memo
+) -> PolicySet:
+    return memo(_make_policy_set, side, tuple(rules[key] for key in side.used), matched, memo)
+
+
+def _make_policy_set(
+    side: _SidePolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames, memo: Memo
+) -> PolicySet:
+    return translate_policy_set(side.classes, rules, side.denied, matched, memo)
+
+
+def _make_proxy(  # noqa: PLR0917
+    node: str,
+    listeners: tuple[Listener, ...],
+    application: tuple[Backend, ...],
+    backends: tuple[Backend, ...],
+    routes: tuple[RouteConfiguration, ...],
+    secrets: tuple[Secret, ...],
+    policies: PolicySet,
+    inbound_policies: PolicySet,
+) -> Proxy:
+    return Proxy(
+        node=node,
+        listeners=listeners,
+        application=application,
+        backends=backends,
+        routes=tuple(sorted(routes, key=lambda one: one.name)),
+        secrets=secrets,
+        policies=policies,
+        inbound_policies=inbound_policies,
+    )

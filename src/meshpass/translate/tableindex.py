@@ -1,0 +1,87 @@
+"""TableIndex: the route tables of one workspace that others may delegate to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from meshpass.api.common import ObjectSelector
+from meshpass.api.objectset import ObjectKey
+from meshpass.api.routetable import Delegate, RouteTable
+from meshpass.translate.age import age, by_age
+from meshpass.translate.workspace import WorkspaceIndex
+
+
+class KnownTable(NamedTuple):
+    """A table of the workspace, with what could not be read of it."""
+
+    key: ObjectKey
+    table: RouteTable
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableIndex:
+    """The tables of one workspace, oldest first."""
+
+    workspace: str
+    tables: tuple[KnownTable, ...] = ()
+    by_name: Mapping[str, tuple[KnownTable, ...]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def select(self, selector: ObjectSelector) -> Iterable[KnownTable]:
+        """The tables that a selector is for. One with hosts of its own is for no table but by its name."""
+        if selector.workspace not in {"", self.workspace}:
+            return ()
+        candidates = self.by_name.get(selector.name, ()) if selector.name else self.tables
+        return (
+            one
+            for one in candidates
+            if selector.namespace in {"", one.key.namespace}
+            and selector.cluster in {"", one.key.cluster}
+            and selector.labels.items() <= one.table.metadata.labels.items()
+            and (selector.name or not one.table.spec.hosts)
+        )
+
+
+def index_tables(
+    tables: Mapping[ObjectKey, RouteTable], workspaces: WorkspaceIndex, problems: Mapping[ObjectKey, tuple[str, ...]]
+) -> Mapping[str, TableIndex]:
+    """Workspace → its tables."""
+    of_workspace: dict[str, list[KnownTable]] = defaultdict(list)
+    for key, table in by_age(tables):
+        workspace = workspaces.owner(key)
+        if workspace is not None:
+            of_workspace[workspace].append(KnownTable(key, table, problems.get(key, ())))
+    return {workspace: _make_index(workspace, tuple(known)) for workspace, known in of_workspace.items()}
+
+
+def _make_index(workspace: str, tables: tuple[KnownTable, ...]) -> TableIndex:
+    by_name: dict[str, list[KnownTable]] = defaultdict(list)
+    for one in tables:
+        by_name[one.key.name].append(one)
+    return TableIndex(
+        workspace=workspace, tables=tables, by_name={name: tuple(known) for name, known in by_name.items()}
+    )
+
+
+def choose_children(delegate: Delegate, tables: TableIndex) -> tuple[KnownTable, ...]:
+    """The tables that a route delegates to, each once: the heaviest first, then in the order of the list, then by age."""
+    chosen: dict[ObjectKey, tuple[int, KnownTable]] = {}
+    for place, selector in enumerate(delegate.route_tables):
+        for one in tables.select(selector):
+            chosen.setdefault(one.key, (place, one))
+    ordered = sorted(chosen.values(), key=lambda entry: (-entry[1].table.spec.weight, entry[0], age(*entry[1][:2])))
+    return tuple(one for _, one in ordered)
+
+
+def delegates(table: RouteTable) -> bool:
+    """True for a table that leaves some of its requests to others."""
+    return any(http.delegate is not None for http in table.spec.http)
+
+
+def without_tables(workspace: str) -> TableIndex:
+    """An index for tables that delegate to none; through the memo always the same, so that no other table's edit matters."""
+    return TableIndex(workspace=workspace)
