@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration
+from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration, VirtualHost
 
 RENAMED = "+"
 """After the name of a class, once or more often: another name for a while."""
@@ -21,7 +21,7 @@ def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
 
     They can where only routes change, or only what classes mean.
     """
-    routes = _contested(old.policies, new.policies) if old.routes != new.routes else {}
+    routes = _contested(old.policies, new.policies) if _hosts(old) != _hosts(new) else {}
     inbound = _contested(old.inbound_policies, new.inbound_policies) if old.listeners != new.listeners else {}
     if not routes and not inbound:
         return None
@@ -32,6 +32,11 @@ def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
         listeners=tuple(_rename_listener(listener, inbound) for listener in new.listeners),
         inbound_policies=_rename_policies(new.inbound_policies, inbound),
     )
+
+
+def _hosts(proxy: Proxy) -> Mapping[str, tuple[VirtualHost, ...]]:
+    """All routes of a proxy; their options come with them, and so never mean anything else to one than to another."""
+    return {routes.name: routes.virtual_hosts for routes in proxy.routes}
 
 
 def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
@@ -55,16 +60,23 @@ def _free(name: str, known: frozenset[str] | set[str]) -> str:
 
 
 def _rename_routes(routes: RouteConfiguration, names: Mapping[str, str]) -> RouteConfiguration:
+    if not names:
+        return routes
     rename = _renamer(names)
     return replace(
         routes,
-        virtual_hosts=tuple(
-            replace(
-                host,
-                routes=tuple(replace(route, selection_class=rename(route.selection_class)) for route in host.routes),
-            )
-            for host in routes.virtual_hosts
-        ),
+        virtual_hosts=tuple(_rename_host(host, names) for host in routes.virtual_hosts),
+        options=MappingProxyType({rename(name): options for name, options in routes.options.items()}),
+    )
+
+
+def _rename_host(host: VirtualHost, names: Mapping[str, str]) -> VirtualHost:
+    """The same object where nothing is renamed, so that it is not built again."""
+    if not any(route.selection_class in names for route in host.routes):
+        return host
+    rename = _renamer(names)
+    return replace(
+        host, routes=tuple(replace(route, selection_class=rename(route.selection_class)) for route in host.routes)
     )
 
 

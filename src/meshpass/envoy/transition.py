@@ -3,11 +3,12 @@
 A policy edit changes up to three filters, and routes name what the filters must know. Each step below is sent after
 the one before is acknowledged; steps that change nothing are left out, so most edits are one step.
 
-1. *expand*: backends, denials, and what is done with payloads, of both sides. None of these opens anything, and a rule
-   for a payload acts only on a payload that a provider of its own policy wrote.
+1. *expand*: backends, secrets, denials, and what is done with payloads, of both sides. None of these opens anything, and
+   a rule for a payload acts only on a payload that a provider of its own policy wrote.
 2. *require*: the requirements of the target, and of classes that only routes of the old side still carry. A class whose
    token is verified in another phase than before gets there in steps of its own (``phase_move``).
-3. *switch*: listeners and routes of the target.
+3. *switch*: listeners and routes of the target. Route configurations that only the old side has are still there: an
+   old listener may choose from them until its successor has all that it asks for.
 4. *contract*: the target alone.
 
 Where routes change and a class that stays changes its meaning, a route may leave the class while another joins it: then
@@ -21,13 +22,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import rename_contested
 from meshpass.envoy.phase_move import move, moving_classes
 from meshpass.envoy.snapshot import Resource, Snapshot
-from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy
+from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy, RouteConfiguration, Secret
 from meshpass.memo import Memo
+
+
+class _HasName(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasName)
 
 Plan = Callable[[Snapshot | None, Snapshot], tuple[Snapshot, ...]]
 
@@ -48,6 +58,7 @@ def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
         old,
         backends=memo(_union_backends, old.backends, new.backends),
         application=memo(_union_backends, old.application, new.application),
+        secrets=memo(_union_secrets, old.secrets, new.secrets),
         policies=memo(_expand, old.policies, new.policies),
         inbound_policies=memo(_expand, old.inbound_policies, new.inbound_policies),
     )
@@ -57,7 +68,7 @@ def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
         replace(expanded, policies=policies, inbound_policies=inbound_policies)
         for policies, inbound_policies in _pair(outbound, inbound)
     ]
-    switched = replace(required[-1], listeners=new.listeners, routes=new.routes)
+    switched = replace(required[-1], listeners=new.listeners, routes=memo(_union_routes, old.routes, new.routes))
     return (expanded, *required, switched, new)
 
 
@@ -87,7 +98,22 @@ def _same_versions(one: Mapping[str, Resource], other: Mapping[str, Resource]) -
 
 
 def _union_backends(old: tuple[Backend, ...], new: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    by_name = {backend.name: backend for backend in (*old, *new)}
+    return _union(old, new)
+
+
+def _union_secrets(old: tuple[Secret, ...], new: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    return _union(old, new)
+
+
+def _union_routes(
+    old: tuple[RouteConfiguration, ...], new: tuple[RouteConfiguration, ...]
+) -> tuple[RouteConfiguration, ...]:
+    return _union(old, new)
+
+
+def _union(old: tuple[Named, ...], new: tuple[Named, ...]) -> tuple[Named, ...]:
+    """The parts of both sides, sorted by name; of one that both have, the new one."""
+    by_name = {part.name: part for part in (*old, *new)}
     return new if len(by_name) == len(new) else tuple(by_name[name] for name in sorted(by_name))
 
 
