@@ -43,7 +43,7 @@ def _translate(config: HeaderManipulationPolicyConfig) -> HeaderChanges:
 
 
 def _added(headers: Mapping[str, str]) -> tuple[HeaderValue, ...]:
-    return tuple(HeaderValue(name=name.lower(), value=value) for name, value in sorted(headers.items()) if value)
+    return tuple(HeaderValue(name=name.lower(), value=value) for name, value in sorted(headers.items()))
 
 
 def _removed(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,8 +71,6 @@ def _judge_addition(key: ObjectKey, name: str, value: str, path: str) -> Iterato
         yield invalid(key, path, "is a header that no policy may add")
     elif problem := header_problem(name) or header_value_problem(value):
         yield invalid(key, path, problem)
-    elif not value:
-        yield without_effect(key, path, "is empty: no header is added")
     elif _COMMAND.search(value):
         message = "is added as it stands: Envoy's % commands mean nothing here"
         yield Finding(key=key, severity=Severity.WARNING, reason=Reason.UNSUPPORTED_VALUE, path=path, message=message)
