@@ -72,6 +72,12 @@ local function repair(headers, names)
   headers:replace(SAVED_PATH, rest)
 end
 
+local function take_out(headers, name, parameters)
+  local path = headers:get(name)
+  local rest = path and split(path, parameters)
+  if rest ~= path then headers:replace(name, rest) end
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local saved = headers:get(SAVED_PATH)
@@ -82,13 +88,16 @@ function envoy_on_request(handle)
   for key in pairs(verified) do
     if rerouted[key] then clear = true end
     if stripped[key] and (headers:get(SAVED_PATH) or ""):find("?", 1, true) then repair(headers, stripped[key]) end
+  end
+  local removed = {}
+  for key in pairs(verified) do
     local token = failed[key]
-    if token and not is_kept(verified, headers, token) then
-      for _, name in ipairs(token.headers) do headers:remove(name) end
-      local path = headers:get(":path")
-      local rest = path and split(path, token.parameters)
-      if rest ~= path then headers:replace(":path", rest) end
-    end
+    if token and not is_kept(verified, headers, token) then removed[#removed + 1] = token end
+  end
+  for _, token in ipairs(removed) do
+    for _, name in ipairs(token.headers) do headers:remove(name) end
+    take_out(headers, ":path", token.parameters)
+    take_out(headers, SAVED_PATH, token.parameters)
   end
   if clear then handle:clearRouteCache() end
 end
@@ -100,7 +109,11 @@ Removes a token that failed and was let pass, and has the route chosen again whe
 filter can do either for some requests only and be delivered by ECDS.
 
 A token that one provider refused may be the one that another accepted, which Envoy has taken out unless that provider
-keeps it. So what is still there is kept only if it is alone and a provider that accepted a token keeps it."""
+keeps it. So what is still there is kept only if it is alone and a provider that accepted a token keeps it.
+
+What was verified is walked through in no order, and the script of the second phase comes after that of the first: what
+is removed depends on neither, because all is judged before any of it goes, and it goes from the saved path as well, from
+which the query is made anew."""
 
 
 def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sources: frozenset[ObjectRef]) -> Resource:
