@@ -85,6 +85,8 @@ def resolve_destination(
         message = f"{kind} {key.name} has no port {named}; it has {known}"
     if found is None:
         return DestinationProblem(f"{path}.port", message)
+    if subset and isinstance(found, VirtualPort) and found.external_services:
+        return DestinationProblem(f"{path}.subset", f"{kind} {key.name} has ExternalServices behind it, without subsets")
     problem = "" if isinstance(found, ServicePort) else found.why_not(http=http)
     if problem:
         return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {problem}")
@@ -120,7 +122,9 @@ def make_destination(
             backend, requests = port.backend(entry.key, tail), port.protocol.http
         case VirtualPort():
             backend = port.backend(entry.key, tail, http=http)
-            requests = port.protocol.http or (http and port.requests.tls is not None)
+            requests = port.protocol.http or (
+                http and port.protocol is Protocol.TLS and port.requests.tls is not None
+            )
         case ExternalPort():
             assert isinstance(entry, ExternalEntry)
             # Addresses are equally good; of several hosts, which are not, a route means the first.

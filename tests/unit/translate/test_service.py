@@ -1,89 +1,73 @@
-"""Services and their endpoints, as routes see them."""
+"""Services, as routes see them."""
 
 from __future__ import annotations
 
-from typing import Any
+import pytest
+from tests.support.objects import object_set
 
-from meshpass.api.core import EndpointSlice, Service
-from meshpass.api.manifest import parse_object
+from meshpass.api.core import Service
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import Endpoint
-from meshpass.translate.service import ServicePort, index_endpoints, index_services, translate_backend
+from meshpass.translate.protocol import Protocol
+from meshpass.translate.service import ServiceEntry, ServicePort, make_service_entry
 
 KEY = ObjectKey("Service", "cluster1", "httpbin", "httpbin")
 
 
-def service(*ports: dict[str, Any]) -> Service:
+def entry(*ports: dict[str, object]) -> ServiceEntry:
     raw = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "httpbin", "namespace": "httpbin"}}
-    found = parse_object({**raw, "spec": {"ports": list(ports)}}).object
-    assert isinstance(found, Service)
-    return found
-
-
-def endpoint_slice(name: str, *endpoints: dict[str, Any], labels: dict[str, str] | None = None, **fields: Any) -> Any:
-    ports = fields.pop("ports", [{"name": "http", "port": 8080}])
-    metadata = {"name": name, "namespace": "httpbin"}
-    metadata["labels"] = {"kubernetes.io/service-name": "httpbin"} if labels is None else labels  # type: ignore[assignment]
-    raw = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4"}
-    found = parse_object({**raw, "endpoints": list(endpoints), "ports": ports}).object
-    assert isinstance(found, EndpointSlice)
-    return {ObjectKey("EndpointSlice", "cluster1", "httpbin", name): found}
+    return make_service_entry(KEY, object_set({**raw, "spec": {"ports": list(ports)}}).all(Service)[KEY])
 
 
 def test_only_tcp_ports_that_exist_count_each_number_once() -> None:
     """The first of two with one number is kept."""
-    found = index_services(
-        {
-            KEY: service(
-                {"name": "dns", "port": 53, "protocol": "UDP"},
-                {"name": "http", "port": 80},
-                {"name": "again", "port": 80},
-                {"name": "zero", "port": 0},
-                {"name": "huge", "port": 70000},
-            )
-        }
+    found = entry(
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "http", "port": 80},
+        {"name": "again", "port": 80},
+        {"name": "zero", "port": 0},
+        {"name": "huge", "port": 70000},
     )
 
-    assert found[KEY].ports == (ServicePort(name="http", number=80),)
+    assert found.ports == (ServicePort(name="http", number=80),)
 
 
 def test_the_short_name_is_known_in_the_services_own_namespace_only() -> None:
     """The longer ones everywhere; names of hosts have no case."""
-    entry = index_services({KEY: service({"port": 80})})[KEY]
     everywhere = ("httpbin.httpbin", "httpbin.httpbin.svc", "httpbin.httpbin.svc.cluster.local")
 
-    assert entry.hostnames("httpbin") == ("httpbin", *everywhere)
-    assert entry.hostnames("other") == everywhere
+    assert entry({"port": 80}).hostnames("httpbin") == ("httpbin", *everywhere)
+    assert entry({"port": 80}).hostnames("other") == everywhere
 
 
-def test_endpoints_of_all_slices_of_a_service_are_one_sorted_set() -> None:
-    """What is not ready does not count; what does not say counts as ready (Kubernetes' API: nil is true)."""
-    slices = {
-        **endpoint_slice("b", {"addresses": ["10.0.0.2", "10.0.0.1"], "conditions": {"ready": True}}),
-        **endpoint_slice("a", {"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.3"], "conditions": {"ready": False}}),
-    }
-    found = index_endpoints(slices)
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        pytest.param({}, Protocol.HTTP, id="nothing"),
+        pytest.param({"name": "web"}, Protocol.HTTP, id="a-name-that-says-nothing"),
+        pytest.param({"name": "http-admin"}, Protocol.HTTP, id="http"),
+        pytest.param({"name": "grpc"}, Protocol.HTTP2, id="grpc"),
+        pytest.param({"name": "grpc-web-ui"}, Protocol.HTTP2, id="grpc-web"),
+        pytest.param({"name": "http2-x"}, Protocol.HTTP2, id="http2"),
+        pytest.param({"name": "tcp-db"}, Protocol.TCP, id="tcp"),
+        pytest.param({"name": "MONGO"}, Protocol.TCP, id="mongo-whatever-its-case"),
+        pytest.param({"name": "https"}, Protocol.TLS, id="https"),
+        pytest.param({"name": "httpsomething"}, Protocol.HTTP, id="no-dash"),
+        pytest.param({"name": "tcp", "appProtocol": "http"}, Protocol.HTTP, id="appProtocol-comes-first"),
+        pytest.param({"appProtocol": "kubernetes.io/h2c"}, Protocol.HTTP2, id="h2c"),
+        pytest.param({"name": "grpc", "appProtocol": "own.example/x"}, Protocol.HTTP, id="an-unknown-appProtocol"),
+    ],
+)
+def test_what_a_port_speaks(port: dict[str, object], protocol: Protocol) -> None:
+    """Its appProtocol says it, else the first part of its name."""
+    (found,) = entry({"port": 80, **port}).ports
 
-    place = ("cluster1", "httpbin", "httpbin", "http")
-    assert found == {place: (Endpoint(address="10.0.0.1", port=8080), Endpoint(address="10.0.0.2", port=8080))}
+    assert found.protocol is protocol
 
 
-def test_a_slice_of_no_service_and_ports_and_addresses_that_are_none_are_left_out() -> None:
-    """Envoy would refuse the whole cluster for one of them."""
-    good = {"addresses": ["10.0.0.1"]}
-    slices = {
-        **endpoint_slice("a", good, labels={}),
-        **endpoint_slice("b", {"addresses": ["a name"]}, ports=[{"name": "http", "port": 8080}]),
-        **endpoint_slice("c", good, ports=[{"name": "all"}]),
-    }
+def test_a_port_that_speaks_http2_is_another_backend() -> None:
+    """So that a proxy has both until its routes have moved."""
+    (plain,), (other,) = entry({"port": 80}).ports, entry({"port": 80, "name": "grpc"}).ports
 
-    assert not any(index_endpoints(slices).values())
-
-
-def test_a_backend_is_named_by_its_service_and_port() -> None:
-    """So that equal ones of different routes are one."""
-    entry = index_services({KEY: service({"name": "http", "port": 80})})[KEY]
-    backend = translate_backend(entry, entry.ports[0], (Endpoint(address="10.0.0.1", port=8080),))
-
-    assert backend.name == "cluster1/httpbin/httpbin:80"
-    assert [endpoint.port for endpoint in backend.endpoints] == [8080]
+    assert plain.backend(KEY) == "cluster1/httpbin/httpbin:80"
+    assert other.backend(KEY).startswith("cluster1/httpbin/httpbin:80-")
+    assert len(other.backend(KEY)) == len("cluster1/httpbin/httpbin:80-") + 16
