@@ -15,7 +15,7 @@ from meshpass.ir import Secret
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.gatewaycertificate import Credentials, authorities_key, read_credentials
+from meshpass.translate.gatewaycertificate import GatewayCredentials, read_credentials, second_key
 from meshpass.translate.gatewayport import GatewayPort, assemble_port
 from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway, JudgedListener, judge_virtual_gateway
 from meshpass.translate.gatewaytls import make_downstream_tls
@@ -164,7 +164,7 @@ def _make_gateway(  # noqa: PLR0917
 
 def _credentials(
     listener: JudgedListener, pod: ObjectKey, secrets: Mapping[ObjectKey, KubernetesSecret], memo: Memo
-) -> Credentials | None:
+) -> GatewayCredentials | None:
     """What a listener has from a Secret, which is in the gateway's own namespace; None if it has nothing from there."""
     tls, server = listener.tls, listener.server
     if tls is None or not tls.secret_name or not server.is_open:
@@ -172,11 +172,11 @@ def _credentials(
     key = ObjectKey("Secret", pod.cluster, pod.namespace, tls.secret_name)
     path = f"{server.path}.tls.secretName"
     mutual = tls.mode is GatewayTlsMode.MUTUAL
-    second = secrets.get(authorities_key(key)) if mutual else None
+    second = secrets.get(second_key(key)) if mutual else None
     return memo(read_credentials, server.key, path, key, secrets.get(key), second, mutual)
 
 
-def _resolve_tls(listener: JudgedListener, credentials: Credentials | None, memo: Memo) -> GatewayServer:
+def _resolve_tls(listener: JudgedListener, credentials: GatewayCredentials | None, memo: Memo) -> GatewayServer:
     if listener.tls is None or not listener.server.is_open:
         return listener.server
     if credentials is None:
