@@ -7,10 +7,21 @@ import pytest
 from meshpass.api.routetable import HeaderMatcher, HTTPRequestMatcher, QueryParameterMatcher, StringMatch
 from meshpass.ir import HeaderMatch, PathExact, PathMatch, PathPrefix, PathRegex, QueryMatch, RouteMatch
 from meshpass.translate.matcher import MatcherProblem, translate_matcher
+from meshpass.translate.placedmatch import PlacedMatch
 
 
 def translate(**fields: object) -> RouteMatch | MatcherProblem:
-    return translate_matcher(HTTPRequestMatcher(**fields), "m")  # type: ignore[arg-type]
+    found = translate_matcher(HTTPRequestMatcher(**fields), "m")  # type: ignore[arg-type]
+    return found if isinstance(found, MatcherProblem) else found.match
+
+
+def test_a_port_is_where_the_match_is_placed() -> None:
+    """The port is no condition of the match itself: it says in which virtual hosts the route is."""
+    for port, placed in ((0, None), (8080, 8080)):
+        found = translate_matcher(HTTPRequestMatcher(port=port), "m")
+
+        assert isinstance(found, PlacedMatch)
+        assert (found.port, found.match) == (placed, RouteMatch())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +77,6 @@ def test_no_method_means_any() -> None:
 @pytest.mark.parametrize(
     ("fields", "path", "words"),
     [
-        pytest.param({"port": 80}, "m.port", "no effect yet", id="port"),
         pytest.param({"uri": StringMatch(exact="")}, "m.uri.exact", "is empty", id="empty-exact"),
         pytest.param({"uri": StringMatch(suffix="x")}, "m.uri.suffix", "not supported", id="suffix"),
         pytest.param({"uri": StringMatch(regex="(")}, "m.uri.regex", "", id="bad-regex"),
