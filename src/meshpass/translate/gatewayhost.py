@@ -29,13 +29,10 @@ EVERY_TABLE = (AllowedTables(namespace="", host=ANY_HOST, selector=ObjectSelecto
 
 def read_allowed_host(text: str, namespace: str) -> tuple[str, str] | None:
     """(namespace, host) of ``[namespace/]host``, where ``*`` is any namespace and ``.`` this one; None if it is wrong."""
-    place, separator, host = text.rpartition("/")
-    host = normalize_host(host)
-    if host != ANY_HOST and host_problem(host) is not None:
+    place, separator, host = text.partition("/") if "/" in text else ("", "", text)
+    if (separator and not place) or (host != ANY_HOST and host_problem(host) is not None):
         return None
-    if separator and not place:
-        return None
-    return {"": "", "*": "", ".": namespace}.get(place, place), host
+    return {"*": "", ".": namespace}.get(place, place), normalize_host(host)
 
 
 def allowed_hosts(
