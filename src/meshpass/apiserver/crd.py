@@ -9,6 +9,7 @@ from meshpass.apiserver.cause import Cause, invalid, not_supported, required
 from meshpass.apiserver.modelschema import OBJECT_META
 from meshpass.apiserver.names import dns_1035_faults, dns_subdomain_faults
 from meshpass.apiserver.resource import Column, Resource
+from meshpass.apiserver.ruletree import rule_tree
 from meshpass.apiserver.schemastructure import validate_structure
 
 _COLUMN_TYPES: Final = ("boolean", "date", "integer", "number", "string")
@@ -61,6 +62,7 @@ def _resource(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         schema=_complete_schema(_map(_map(version.get("schema")).get("openAPIV3Schema"))),
+        rules=rule_tree(_map(_map(version.get("schema")).get("openAPIV3Schema"))),
         columns=tuple(_column(column) for column in version.get("additionalPrinterColumns") or ()),
         status_subresource="status" in subresources,
         storage=bool(version.get("storage")),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from meshpass.apiserver.ruletree import RuleTree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Resource:
     A built-in kind's, and every kind's ``metadata``, is computed when first read (``modelschema.LazySchema``): read it
     as a Mapping, and let ``modelschema.plain`` make the JSON of it.
     """
+    rules: RuleTree | None = field(default=None, compare=False)
+    """What a CustomResourceDefinition demands beyond the schema's types."""
     columns: tuple[Column, ...] = ()
     status_subresource: bool = False
     builtin: bool = False

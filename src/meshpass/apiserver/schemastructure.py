@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from meshpass.apiserver.cause import Cause, forbidden, invalid, not_supported, required, type_invalid
+from meshpass.apiserver.ruledefinition import RULES_SCHEMA, rule_causes
 from meshpass.apiserver.schemavalidation import STRICT, json_type, validate_schema
 from meshpass.regex import RegexError, compile_regex
 
@@ -80,13 +81,16 @@ _KEYWORDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "x-kubernetes-list-type": _TEXT,
     "x-kubernetes-map-type": _TEXT,
     "x-kubernetes-preserve-unknown-fields": _BOOLEAN,
+    "x-kubernetes-validations": RULES_SCHEMA,
 }
 """The words of the schema language that this server reads, and what their values must be."""
 
 
 def validate_structure(schema: Mapping[str, Any], field: str, *, status_subresource: bool) -> tuple[Cause, ...]:
     """Every fault of the schema of one version, which stands at ``field``; sorted, as Kubernetes sorts them."""
-    return tuple(sorted(set(_root_causes(schema, field, status_subresource)), key=str))
+    causes = set(_root_causes(schema, field, status_subresource))
+    # Rules are read by the types of a sound schema.
+    return tuple(sorted(causes or set(rule_causes(schema, field)), key=str))
 
 
 def _root_causes(schema: Mapping[str, Any], field: str, status_subresource: bool) -> Iterator[Cause]:
