@@ -35,6 +35,7 @@ RUN = (
     "remote-jwks-by-hand",
     "claim-based-routing",
     "cors",
+    "bookinfo",
 )
 READ_ONLY = {"README", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""
@@ -166,7 +167,7 @@ def test_a_guide_tells_what_happens(shell: Shell, guide: str) -> None:
     shell.run(guide, prepared=f"({FIRST}.md)" in (GUIDES / f"{guide}.md").read_text())
 
     for context in ("mgmt", "cluster1"):
-        left = shell.mesh.kubectl("--context", context, "get", "routetables,jwtpolicies", "-A", "-o", "name")
+        left = shell.mesh.kubectl("--context", context, "get", "virtualgateways,routetables,jwtpolicies", "-A", "-o", "name")
         assert (left.returncode, left.stdout) == (0, ""), left
 
 
