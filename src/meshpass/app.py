@@ -8,6 +8,7 @@ API servers ─► Informer ─► ObjectStore ─► Reconciler ─► Snapshot
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,8 +37,17 @@ from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
 from meshpass.reconciler import Inputs, Outputs, Reconciler
 from meshpass.translate import FeatureGates, TranslateSettings
+from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.server import AdsServer
+
+
+def find_system_authorities() -> str:
+    """The file of authorities that programs of this machine believe, which its proxies can read; empty if there is none."""
+    path = ssl.get_default_verify_paths().cafile
+    known = (path, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+    return next((one for one in known if one and Path(one).is_file()), "")
+
 
 CORE_TYPES: tuple[type[ApiObject], ...] = (Namespace, Service, EndpointSlice, Pod, Secret)
 
@@ -72,10 +82,16 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         }
         store, cache, memo = ObjectStore(), SnapshotCache(), Memo()
         statuses, events = StatusWriter(clients, store), EventRecorder(clients, store)
-        translating = TranslateSettings(management_cluster=settings.management_cluster, gates=settings.gates)
+        translating = TranslateSettings(
+            management_cluster=settings.management_cluster,
+            gates=settings.gates,
+            system_authorities=find_system_authorities(),
+        )
         keys = KeySetFetcher(settings.directory / "jwks", Downloader())
+        trees = TreeStore(settings.directory / "frozen.db")
+        trees.load()
         reconciler = Reconciler(
-            Inputs(store=store, keys=keys, settings=translating),
+            Inputs(store=store, keys=keys, settings=translating, trees=trees),
             Outputs(cache=cache, statuses=statuses, events=events),
             memo=memo,
         )

@@ -22,6 +22,7 @@ from meshpass.translate import Report, TranslateSettings, translate
 from meshpass.translate.keysource import KeyFetch, KeySource
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
+from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Inputs:
     store: ObjectStore
     keys: KeySetFetcher
     settings: TranslateSettings
+    trees: TreeStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ class Reconciler:
         self._store = inputs.store
         self._keys = inputs.keys
         self._settings = inputs.settings
+        self._trees = inputs.trees
         self._cache = outputs.cache
         self._statuses = outputs.statuses
         self._events = outputs.events
@@ -151,7 +154,9 @@ class Reconciler:
         started = time.perf_counter()
         revision = self._store.revision
         self._passes += 1
-        translation = translate(self._store.objects, self._keys.key_sets, self._settings, self._memo)
+        translation = translate(self._store.objects, self._keys.key_sets, self._settings, self._memo, self._trees.trees)
+        # Before anything is published: what a proxy has been told is what a table is frozen at after a crash.
+        self._trees.save(translation.trees)
         self._keys.follow(translation.key_sources)
         self._report = self._keep_equal(translation.report)
         self._policies = translation.policies

@@ -21,7 +21,9 @@ from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
 from meshpass.reconciler import Inputs, Outputs, Reconciler
+from meshpass.translate.freeze import FrozenTrees
 from meshpass.translate.keysource import KeySets
+from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
 
 KINDS_BY_NAME: Mapping[str, Kind] = {kind.kind: kind for kind in (*KINDS, *CORE_KINDS)}
@@ -67,6 +69,17 @@ class FakeKeys:
         raise AssertionError("never set")
 
 
+@dataclass
+class FakeTrees:
+    """Frozen route tables, in memory alone."""
+
+    trees: FrozenTrees = field(default_factory=dict)
+
+    def save(self, trees: FrozenTrees) -> None:
+        """Take these."""
+        self.trees = trees
+
+
 class ControlPlane:
     """A Reconciler on a store, a cache, and fakes of what it writes to."""
 
@@ -77,8 +90,14 @@ class ControlPlane:
         self.statuses = FakeStatusWriter()
         self.events = FakeEventRecorder()
         self.keys = FakeKeys()
+        self.trees = FakeTrees()
         self.reconciler = Reconciler(
-            Inputs(store=self.store, keys=cast("KeySetFetcher", self.keys), settings=SETTINGS),
+            Inputs(
+                store=self.store,
+                keys=cast("KeySetFetcher", self.keys),
+                settings=SETTINGS,
+                trees=cast("TreeStore", self.trees),
+            ),
             Outputs(
                 cache=self.cache,
                 statuses=cast("StatusWriter", self.statuses),
