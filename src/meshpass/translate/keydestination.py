@@ -9,7 +9,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Endpoint
 from meshpass.translate.backend import EndpointIndex, find_endpoints
 from meshpass.translate.catalog import Catalog
-from meshpass.translate.destination import DestinationProblem, resolve_destination
+from meshpass.translate.destination import Destination, DestinationProblem, resolve_destination
 
 
 class KeyDestination(NamedTuple):
@@ -30,4 +30,12 @@ def resolve_key_destination(
     found = resolve_destination(reference, referrer, path, catalog, http=False)
     if isinstance(found, DestinationProblem):
         return found
-    return KeyDestination(found.backend, find_endpoints(found, catalog, endpoints))
+    return KeyDestination(_name(found), find_endpoints(found, catalog, endpoints))
+
+
+def _name(found: Destination) -> str:
+    """A name that stays when it changes how proxies would speak to the destination: keys come the same way."""
+    key = found.key
+    kind = "" if key.kind == "Service" else f"{key.kind}/"
+    subset = "".join(f",{name}={value}" for name, value in found.subset)
+    return f"{kind}{key.cluster}/{key.namespace}/{key.name}:{found.port}{subset}"

@@ -29,7 +29,7 @@ def backend(objects: ObjectSet, name: str = "httpbin", memo: Memo | None = None,
 
 
 def endpoints(*manifests: dict[str, Any], **subset: str) -> tuple[Endpoint, ...]:
-    return backend(object_set(service(http=80), *manifests), **subset).endpoints
+    return backend(object_set(service(http=80), *manifests), "httpbin", None, **subset).endpoints
 
 
 def named(name: str, manifest: dict[str, Any]) -> dict[str, Any]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import base64
 
 import pytest
+from tests.support.catalog import (
+    WORKSPACES,
+    build_catalog,
+    build_endpoints,
+    endpoint_slice,
+    external_endpoint,
+    external_service,
+    service,
+    virtual_destination,
+)
+from tests.support.objects import object_set
 
 from meshpass.api.common import (
     DestinationKind,
     DestinationReference,
     ObjectReference,
-    ObjectSelector,
-    PortProtocol,
     PortSelector,
 )
 from meshpass.api.core import Secret
-from meshpass.api.external import (
-    ExternalEndpoint,
-    ExternalEndpointPort,
-    ExternalEndpointSpec,
-    ExternalService,
-    ExternalServicePort,
-    ExternalServiceSpec,
-)
 from meshpass.api.metadata import ObjectMeta
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import (
@@ -36,75 +37,32 @@ from meshpass.api.security import (
     RetryBackoff,
     SecretReference,
 )
-from meshpass.api.virtualdestination import VirtualDestination, VirtualDestinationPort, VirtualDestinationSpec
 from meshpass.ir import Endpoint
-from meshpass.translate.keydestination import Destinations
+from meshpass.translate.backend import EndpointIndex
 from meshpass.translate.keyresolution import KeyContext, KeyText, find_sources, resolve_keys
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
-from meshpass.translate.service import EndpointIndex, ServiceEntry, ServicePort
-from meshpass.translate.workspace import WorkspaceIndex
 
 META = ObjectMeta(name="x", namespace="httpbin")
 POLICY = ObjectKey("JWTPolicy", "cluster1", "httpbin", "policy")
-SERVICE = ObjectKey("Service", "cluster1", "httpbin", "issuer")
 ENDPOINT = Endpoint(address="127.0.0.9", port=8443)
 URL = "https://issuer.example/keys"
-WORKSPACES = WorkspaceIndex(
-    owners={("cluster1", "httpbin"): "team", ("cluster1", "other"): "others"},
-    read=frozenset({("cluster1", "httpbin"), ("cluster1", "other")}),
-    selected={},
-    findings=(),
+PORTS = [{"number": 443, "name": "https", "protocol": "HTTPS"}, {"number": 80, "name": "plain"}]
+OBJECTS = object_set(
+    service("issuer", https=443),
+    external_service("by-host", hosts=["keys.example"], ports=PORTS),
+    external_service("by-address", addresses=["192.0.2.7", "192.0.2.0/24"], ports=PORTS),
+    external_service("by-endpoint", hosts=["keys.example"], ports=PORTS, selector={"outside": "keys"}),
+    external_endpoint("keys", "127.0.0.8", https=8443, plain=8080),
+    external_endpoint("keys", "127.0.0.7", https=1, place={"namespace": "elsewhere"}),
+    virtual_destination(
+        "keys",
+        services=[{"labels": {"app": "issuer"}}],
+        ports=[{"number": 8000, "protocol": "HTTPS", "targetPort": {"name": "https"}}],
+    ),
+    endpoint_slice("issuer", "127.0.0.9", https=8443),
 )
-PORTS = (ExternalServicePort(number=443, name="https"), ExternalServicePort(number=80, name="plain"))
-EXTERNAL_SERVICES = {
-    ObjectKey("ExternalService", "cluster1", "httpbin", name): ExternalService(
-        metadata=ObjectMeta(name=name, namespace="httpbin"), spec=spec
-    )
-    for name, spec in {
-        "by-host": ExternalServiceSpec(hosts=("keys.example",), ports=PORTS),
-        "by-address": ExternalServiceSpec(addresses=("192.0.2.7", "192.0.2.0/24"), ports=PORTS),
-        "by-endpoint": ExternalServiceSpec(hosts=("keys.example",), ports=PORTS, selector={"host": "keys"}),
-    }.items()
-}
-EXTERNAL_ENDPOINTS = {
-    ObjectKey("ExternalEndpoint", "cluster1", "httpbin", "keys"): ExternalEndpoint(
-        metadata=ObjectMeta(name="keys", namespace="httpbin", labels={"host": "keys", "more": "x"}),
-        spec=ExternalEndpointSpec(
-            address="127.0.0.8",
-            ports=(ExternalEndpointPort(name="https", number=8443), ExternalEndpointPort(name="plain", number=8080)),
-        ),
-    ),
-    ObjectKey("ExternalEndpoint", "cluster1", "other", "keys"): ExternalEndpoint(
-        metadata=ObjectMeta(name="keys", namespace="other", labels={"host": "keys"}),
-        spec=ExternalEndpointSpec(address="127.0.0.7", ports=(ExternalEndpointPort(number=1),)),
-    ),
-}
-VIRTUAL_DESTINATIONS = {
-    ObjectKey("VirtualDestination", "cluster1", "httpbin", "keys"): VirtualDestination(
-        metadata=ObjectMeta(name="keys", namespace="httpbin"),
-        spec=VirtualDestinationSpec(
-            services=(ObjectSelector(labels={"app": "issuer"}),),
-            ports=(
-                VirtualDestinationPort(
-                    number=8000, protocol=PortProtocol.HTTPS, target_port=PortSelector(name="https")
-                ),
-            ),
-        ),
-    )
-}
+CATALOG = build_catalog(objects=OBJECTS, system_authorities="")
 ISSUER = DestinationReference(ref=ObjectReference(name="issuer"), port=PortSelector(number=443))
-
-
-def destinations(endpoints: EndpointIndex) -> Destinations:
-    entry = ServiceEntry(key=SERVICE, labels={"app": "issuer"}, ports=(ServicePort(name="https", number=443),))
-    return Destinations(
-        services={SERVICE: entry},
-        endpoints=endpoints,
-        external_services=EXTERNAL_SERVICES,
-        external_endpoints=EXTERNAL_ENDPOINTS,
-        virtual_destinations=VIRTUAL_DESTINATIONS,
-        workspaces=WORKSPACES,
-    )
 
 
 def context(
@@ -113,9 +71,12 @@ def context(
     *,
     endpoints: EndpointIndex | None = None,
 ) -> KeyContext:
-    known = {("cluster1", "httpbin", "issuer", "https"): (ENDPOINT,)} if endpoints is None else endpoints
     return KeyContext(
-        secrets=secrets or {}, destinations=destinations(known), workspaces=WORKSPACES, key_sets=key_sets or {}
+        secrets=secrets or {},
+        catalog=CATALOG,
+        endpoints=endpoints or build_endpoints(objects=OBJECTS),
+        workspaces=WORKSPACES,
+        key_sets=key_sets or {},
     )
 
 
@@ -182,7 +143,11 @@ def test_of_several_entries_the_named_one_is_taken() -> None:
         pytest.param(from_secret(""), None, "names no Secret", ".objectRef", id="empty-name"),
         pytest.param(from_secret(), None, "there is no Secret keys in namespace httpbin", ".objectRef", id="missing"),
         pytest.param(
-            from_secret(namespace="other"), secret(a="x"), "not in the workspace", ".objectRef", id="other-workspace"
+            from_secret(namespace="elsewhere"),
+            secret(a="x"),
+            "not in the workspace",
+            ".objectRef",
+            id="other-workspace",
         ),
         pytest.param(
             from_secret(namespace="nobody"), secret(a="x"), "not in the workspace", ".objectRef", id="no-workspace"
@@ -198,7 +163,7 @@ def test_what_is_wrong_with_a_secret_is_said_without_its_content(
     provider: JWTProvider, stored: Secret | None, words: str, path: str
 ) -> None:
     """No text comes of it, so the policy denies."""
-    stores = {ObjectKey("Secret", "cluster1", place, "keys"): stored for place in ("httpbin", "other", "nobody")}
+    stores = {ObjectKey("Secret", "cluster1", place, "keys"): stored for place in ("httpbin", "elsewhere", "nobody")}
     found = resolve(provider, context(stores if stored is not None else {}))  # type: ignore[arg-type]
 
     assert found.text is None
@@ -281,7 +246,7 @@ def test_what_a_policy_wishes_is_taken() -> None:
 
 def test_a_destination_without_endpoints_is_not_looked_up_elsewhere() -> None:
     """There is nowhere to connect to, which is not the same as going direct; one that is nowhere is no source."""
-    bare = context(endpoints={})
+    bare = context(endpoints=build_endpoints())
     (fetch,) = find_sources({POLICY: policy(me=remote(destination_ref=ISSUER))}, bare).values()
     broken = remote(destination_ref=DestinationReference(ref=ObjectReference(name="nope")))
 
@@ -358,9 +323,9 @@ def test_a_key_set_comes_through_what_is_outside_or_virtual(
     [
         ("EXTERNAL_SERVICE", "nope", None, "there is no ExternalService nope"),
         ("EXTERNAL_SERVICE", "by-host", None, "is needed"),
-        ("EXTERNAL_SERVICE", "by-host", PortSelector(number=1), "80, 443"),
+        ("EXTERNAL_SERVICE", "by-host", PortSelector(number=1), "443 (https), 80 (plain)"),
         ("VIRTUAL_DESTINATION", "by-host", None, "there is no VirtualDestination by-host"),
-        ("VIRTUAL_DESTINATION", "", None, "names no object"),
+        ("VIRTUAL_DESTINATION", "", None, "names no VirtualDestination"),
     ],
 )
 def test_a_destination_that_is_not_there_is_no_source(

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.catalog import build_catalog, external_service, service, virtual_destination
 
-from meshpass.api.common import DestinationKind, DestinationSelector, ObjectSelector, PortSelector
+from meshpass.api.common import DestinationKind, DestinationSelector, ObjectSelector, PortSelector, RouteSelector
 from meshpass.api.objectset import ObjectKey
-from meshpass.translate.selection import select_destinations
-from meshpass.translate.service import ServiceEntry, ServicePort
+from meshpass.translate.selection import (
+    ClassIndex,
+    select_backing_destinations,
+    select_classes,
+    select_destinations,
+)
+from meshpass.translate.selection_class import DestinationPort, RouteProperties
 
 ONE = ObjectKey("Service", "cluster1", "httpbin", "one")
-TWO = ObjectKey("Service", "cluster2", "other", "two")
-HTTP, ADMIN = ServicePort(name="http", number=80), ServicePort(name="admin", number=90)
-SERVICES = {
-    ONE: ServiceEntry(key=ONE, labels={"app": "one", "tier": "back"}, ports=(HTTP, ADMIN)),
-    TWO: ServiceEntry(key=TWO, labels={"app": "two", "tier": "back"}, ports=(HTTP,)),
-}
+TWO = ObjectKey("Service", "cluster2", "team", "two")
+OUTSIDE = ObjectKey("ExternalService", "cluster1", "httpbin", "outside")
+VIRTUAL = ObjectKey("VirtualDestination", "cluster1", "httpbin", "virtual")
+CATALOG = build_catalog(
+    service("one", http=80, admin=90, place={"labels": {"app": "one", "tier": "back"}}),
+    service(
+        "two", http=80, place={"cluster": "cluster2", "namespace": "team", "labels": {"app": "two", "tier": "back"}}
+    ),
+    service("foreign", http=80, place={"namespace": "elsewhere"}),
+    external_service(
+        hosts=["outside.example"], ports=[{"number": 80, "name": "http"}], place={"labels": {"app": "outside"}}
+    ),
+    virtual_destination(
+        hosts=["virtual.example"],
+        services=[{"labels": {"app": "one"}}],
+        ports=[
+            {"number": 8080, "protocol": "HTTP", "targetPort": {"name": "http"}},
+            {"number": 9090, "protocol": "HTTP", "targetPort": {"number": 90}},
+        ],
+        place={"labels": {"app": "virtual"}},
+    ),
+)
 ALL = {(ONE, 80), (ONE, 90), (TWO, 80)}
 
 
-def select(*selectors: DestinationSelector) -> set[tuple[ObjectKey, int]]:
-    return set(select_destinations(selectors, "team", SERVICES))
+def select(*selectors: DestinationSelector) -> set[DestinationPort]:
+    return set(select_destinations(selectors, "team", CATALOG))
 
 
 def by(**fields: object) -> DestinationSelector:
@@ -60,3 +82,65 @@ def test_selectors_add_up() -> None:
     """No selector selects nothing."""
     assert select(by(name="one"), by(name="two")) == ALL
     assert select() == set()
+
+
+def back(**fields: object) -> set[DestinationPort]:
+    wanted = DestinationSelector(kind=DestinationKind.VIRTUAL_DESTINATION, **fields)  # type: ignore[arg-type]
+    return set(select_backing_destinations((wanted,), "team", CATALOG))
+
+
+def test_a_virtual_destination_stands_for_the_service_ports_behind_it() -> None:
+    """All of its ports, or the one that is named by its own number."""
+    assert back() == {(ONE, 80), (ONE, 90)}
+    assert back(port=PortSelector(number=9090)) == {(ONE, 90)}
+    assert back(port=PortSelector(number=90)) == set()
+    assert back(selector=ObjectSelector(labels={"app": "virtual"})) == {(ONE, 80), (ONE, 90)}
+    assert back(selector=ObjectSelector(labels={"app": "one"})) == set()
+
+
+def test_services_are_not_selected_as_what_is_behind_something() -> None:
+    """That is the other function's part."""
+    assert set(select_backing_destinations((DestinationSelector(),), "team", CATALOG)) == set()
+
+
+def routes(*targets: DestinationPort) -> ClassIndex:
+    properties = {
+        f"to-{target[0].name}-{target[1]}": RouteProperties(
+            workspace="team", cluster="cluster1", namespace="httpbin", labels=(), destinations=(target,)
+        )
+        for target in targets
+    }
+    return ClassIndex(properties=properties, by_label={}, tables={}, route_counts={})
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        pytest.param(DestinationSelector(), {"to-one-80", "to-one-90"}, id="services"),
+        pytest.param(by(labels={"tier": "back"}), {"to-one-80", "to-one-90"}, id="labels"),
+        pytest.param(DestinationSelector(port=PortSelector(name="admin")), {"to-one-90"}, id="port-name"),
+        pytest.param(DestinationSelector(kind=DestinationKind.EXTERNAL_SERVICE), {"to-outside-80"}, id="outside"),
+        pytest.param(
+            DestinationSelector(kind=DestinationKind.EXTERNAL_SERVICE, port=PortSelector(name="http")),
+            {"to-outside-80"},
+            id="outside-port",
+        ),
+        pytest.param(
+            DestinationSelector(
+                kind=DestinationKind.VIRTUAL_DESTINATION, selector=ObjectSelector(labels={"app": "virtual"})
+            ),
+            {"to-virtual-8080"},
+            id="virtual",
+        ),
+        pytest.param(
+            DestinationSelector(kind=DestinationKind.EXTERNAL_SERVICE, selector=ObjectSelector(name="one")),
+            set(),
+            id="another-kind",
+        ),
+    ],
+)
+def test_routes_are_selected_by_what_they_send_to(selector: DestinationSelector, expected: set[str]) -> None:
+    """Of the kind that the selector says."""
+    index = routes((ONE, 80), (ONE, 90), (OUTSIDE, 80), (VIRTUAL, 8080))
+
+    assert select_classes((RouteSelector(with_destinations=selector),), (), index, CATALOG) == expected
