@@ -6,15 +6,23 @@ Serialised messages that follow each other are read as one message, the merge of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _LENGTH_DELIMITED = 2
 
 
-def frame(number: int, body: bytes) -> bytes:
-    """A field whose value is text, bytes, or a message that is serialised already."""
-    return b"".join((_varint(number << 3 | _LENGTH_DELIMITED), _varint(len(body)), body))
+def frame(number: int, *parts: bytes) -> bytes:
+    """A field whose value is text, bytes, or a message that is serialised already, in one part or several."""
+    return b"".join(frame_parts(number, parts))
+
+
+def frame_parts(number: int, parts: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The same, not yet joined: what is large is copied once, with all that it is in."""
+    return (_varint(number << 3 | _LENGTH_DELIMITED) + _varint(sum(map(len, parts))), *parts)
 
 
 def _varint(number: int) -> bytes:
+    """The number in base 128, least significant group first."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

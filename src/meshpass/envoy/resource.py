@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 
+from meshpass.envoy.framing import frame, frame_parts
 from meshpass.envoy.snapshot import Resource, content_version
 from meshpass.ir import ObjectRef
 
@@ -21,11 +24,24 @@ def pack(message: Message) -> Any:
 
 def build_resource(name: str, message: Message, sources: frozenset[ObjectRef] = frozenset()) -> Resource:
     """The resource ``name`` with this content; its version is a hash of the content."""
-    packed = pack(message)
-    return build_serialised(name, packed, content_version(packed.value), sources)
+    body = message.SerializeToString(deterministic=True)
+    type_url = TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
+    return build_serialised(type_url, name, (body,), version=content_version(body), sources=sources)
 
 
-def build_serialised(name: str, packed: Any, version: str, sources: frozenset[ObjectRef]) -> Resource:
-    """The resource ``name`` with this content, whose version is known."""
-    wire = DiscoveryResource(name=name, version=version, resource=packed).SerializeToString(deterministic=True)
-    return Resource(type_url=packed.type_url, name=name, version=version, wire=wire, sources=sources)
+def build_serialised(
+    type_url: str, name: str, parts: Sequence[bytes], *, version: str, sources: frozenset[ObjectRef]
+) -> Resource:
+    """The resource ``name`` whose content, in parts, is serialised already."""
+    packed = (
+        frame(Any.TYPE_URL_FIELD_NUMBER, type_url.encode()),
+        *frame_parts(Any.VALUE_FIELD_NUMBER, parts),
+    )
+    wire = b"".join(
+        (
+            frame(DiscoveryResource.VERSION_FIELD_NUMBER, version.encode()),
+            *frame_parts(DiscoveryResource.RESOURCE_FIELD_NUMBER, packed),
+            frame(DiscoveryResource.NAME_FIELD_NUMBER, name.encode()),
+        )
+    )
+    return Resource(type_url=type_url, name=name, version=version, wire=wire, sources=sources)

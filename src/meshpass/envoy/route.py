@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import chain
 from typing import NamedTuple
 
 from envoy.config.route.v3 import route_components_pb2 as route_v3
 from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigurationMessage
-from google.protobuf.any_pb2 import Any
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from meshpass.envoy.filters import OWN_HEADERS, Side
@@ -45,11 +43,11 @@ def build_route_configuration(routes: RouteConfiguration, memo: Memo) -> Resourc
     are joined, and as their hash, from which the version is made.
     """
     head = _serialise_head(routes)
-    parts = [memo(_build_virtual_host, host, _options_of(host, routes, memo)) for host in routes.virtual_hosts]
-    packed = Any(type_url=ROUTES, value=b"".join(chain((head.body,), (part.body for part in parts))))
-    version = content_version(b"".join(chain((head.digest,), (part.digest for part in parts))))
+    parts = [memo(_build_virtual_host, host, _options_of(host, routes, memo), memo) for host in routes.virtual_hosts]
+    version = content_version(b"".join((head.digest, *(part.digest for part in parts))))
     sources = frozenset().union(*(host.sources for host in routes.virtual_hosts))
-    return build_serialised(routes.name, packed, version, sources)
+    bodies = (head.body, *(part.body for part in parts))
+    return build_serialised(ROUTES, routes.name, bodies, version=version, sources=sources)
 
 
 def _serialise_head(routes: RouteConfiguration) -> Part:
@@ -74,16 +72,17 @@ def _classes(host: VirtualHost) -> tuple[str, ...]:
     return tuple(dict.fromkeys(route.selection_class for route in host.routes))
 
 
-def _build_virtual_host(host: VirtualHost, options: OptionsOf) -> Part:
+def _build_virtual_host(host: VirtualHost, options: OptionsOf, memo: Memo) -> Part:
     by_class = dict(options)
-    routes = (
-        [_redirect_to_https()]
-        if host.redirect_to_https
-        else [_build_route(route, by_class.get(route.selection_class, NO_OPTIONS)) for route in host.routes]
+    head = route_v3.VirtualHost(
+        name=host.name, domains=host.domains, routes=[_redirect_to_https()] if host.redirect_to_https else []
     )
-    message = route_v3.VirtualHost(name=host.name, domains=host.domains, routes=routes)
-    body = message.SerializeToString(deterministic=True)
-    return _part(frame(RouteConfigurationMessage.VIRTUAL_HOSTS_FIELD_NUMBER, body))
+    routes = () if host.redirect_to_https else host.routes
+    built = (memo(_build_route, route, by_class.get(route.selection_class, NO_OPTIONS), memo) for route in routes)
+    body = frame(
+        RouteConfigurationMessage.VIRTUAL_HOSTS_FIELD_NUMBER, head.SerializeToString(deterministic=True), *built
+    )
+    return _part(body)
 
 
 def _redirect_to_https() -> route_v3.Route:
@@ -91,12 +90,23 @@ def _redirect_to_https() -> route_v3.Route:
     return route_v3.Route(match=route_v3.RouteMatch(prefix="/"), redirect=route_v3.RedirectAction(https_redirect=True))
 
 
-def _build_route(route: Route, options: RouteOptions) -> route_v3.Route:
+def _build_route(route: Route, options: RouteOptions, memo: Memo) -> bytes:
     message = route_v3.Route(name=route.name, match=build_match(route.match))
-    set_selection_class(message, Side.OUTBOUND, route.selection_class)
     set_action(message, route, options)
+    return frame(
+        route_v3.VirtualHost.ROUTES_FIELD_NUMBER,
+        message.SerializeToString(deterministic=True),
+        memo(_build_class, route.selection_class, options),
+    )
+
+
+def _build_class(selection_class: str, options: RouteOptions) -> bytes:
+    """What all routes of a class with these options have in common."""
+    message = route_v3.Route()
+    set_selection_class(message, Side.OUTBOUND, selection_class)
     set_options(message, options)
-    return message
+    body: bytes = message.SerializeToString(deterministic=True)
+    return body
 
 
 def _part(body: bytes) -> Part:
