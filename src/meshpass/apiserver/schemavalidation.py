@@ -91,7 +91,7 @@ def _validate(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRul
         return matches
     matches += not fault
     if not _JUNCTORS.isdisjoint(schema):
-        matches += _validate_junctors(schema, value, path, rules, causes)
+        matches += _judge_junctors(schema, value, path, rules, causes)
     if isinstance(value, dict):
         causes += _enum_causes(schema, value, path)
         return matches + _validate_object(schema, value, path, rules, causes)
@@ -141,6 +141,15 @@ def _enum_causes(schema: Mapping[str, Any], value: Any, path: str) -> Iterator[C
         yield not_supported(path or NO_FIELD, value, texts)
 
 
+def _judge_junctors(schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules, causes: list[Cause]) -> int:
+    told = {key: schema[key] for key in _JUNCTORS if key in schema}
+    if rules.enforce_required and isinstance(value, dict) and _has_fields(told, value):
+        # Most junctors say which fields go together, most objects keep to it, and the general walk takes twenty times
+        # as long to come to the same: each part of allOf matches by its type (it has none) and as a whole.
+        return 2 * len(told.get("allOf") or ())
+    return _validate_junctors(schema, value, path, rules, causes)
+
+
 def _validate_junctors(
     schema: Mapping[str, Any], value: Any, path: str, rules: SchemaRules, causes: list[Cause]
 ) -> int:
@@ -170,6 +179,34 @@ def _validate_junctors(
     if (negated := schema.get("not")) is not None and not _judge([negated], value, path, rules)[0][1]:
         causes.append(_junctor_cause(path, "must not validate the schema (not)"))
     return matches
+
+
+def _has_fields(schema: Mapping[str, Any], value: Mapping[str, Any]) -> bool | None:
+    """Whether a schema that asks for fields and nothing else is kept; ``None`` for any other schema."""
+    for key, part in schema.items():
+        if key == "required":
+            kept: bool | None = all(name in value for name in part)
+        elif key == "not":
+            inner = _has_fields(part, value)
+            kept = None if inner is None else not inner
+        elif key in _JUNCTORS:
+            found = [_has_fields(inner, value) for inner in part]
+            kept = None if None in found else _joined(key, found.count(True), len(found))
+        else:
+            kept = None
+        if not kept:
+            return kept
+    return True
+
+
+def _joined(junctor: str, valid: int, parts: int) -> bool:
+    match junctor:
+        case "allOf":
+            return valid == parts
+        case "oneOf":
+            return valid == 1 or not parts
+        case _:
+            return valid > 0 or not parts
 
 
 def _judge(
