@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ import sys, urllib.request
 request = urllib.request.Request("http://www.example.com/get", headers={"X-httpbin-mesh": "true"})
 print(urllib.request.urlopen(request, timeout=10).status)
 """
+UP = ("up", "--detach", "--apps", "httpbin")
+PROXIES = 3
+"""Of httpbin, the client and the gateway."""
 
 
 class Shell:
@@ -61,7 +65,7 @@ def shell():
     directory = Path(f"/tmp/mpc-{os.getpid()}")
     directory.mkdir(mode=0o700)
     found = Shell(directory)
-    up = found("up", "--detach")
+    up = found(*UP)
     try:
         assert up.returncode == 0, up.stderr
         yield found
@@ -96,11 +100,13 @@ def test_status_shows_every_proxy_in_sync(shell):
     table = shell("status").stdout
     document = json.loads(shell("status", "-o", "json").stdout)
 
-    assert table.count("in sync") == 2
+    assert table.count("in sync") == PROXIES
     assert {proxy["node"] for proxy in document["controlPlane"]["proxies"]} == {
         "sidecar~cluster1~httpbin~httpbin",
         "sidecar~cluster1~httpbin~client",
+        "gateway~cluster1~gloo-mesh-gateways~istio-ingressgateway",
     }
+    assert "(gateway)" in next(line for line in table.splitlines() if "istio-ingressgateway" in line)
     assert [cluster["name"] for cluster in document["mesh"]["clusters"]] == ["mgmt", "cluster1", "cluster2"]
 
 
@@ -110,6 +116,34 @@ def test_env_leads_to_the_clusters(shell):
 
     assert f"KUBECONFIG={shell.mesh}/kubeconfig" in line
     assert "REMOTE_CONTEXT1=cluster1" in line
+
+
+def test_the_gateway_is_where_status_and_env_say(shell):
+    """The load balancer's address is the Pod's; nothing listens there before a VirtualGateway says so."""
+    service = shell(
+        "get", "svc", "-n", "gloo-mesh-gateways", "istio-ingressgateway", "-o", "json", "--context", "cluster1"
+    )
+    gateway = next(one for one in shell.record()["workloads"] if one["name"] == "istio-ingressgateway")
+    inside = shell("exec", "-n", "gloo-mesh-gateways", "istio-ingressgateway", "--", "true")
+    variables = shell("env").stdout
+
+    assert json.loads(service.stdout)["status"]["loadBalancer"]["ingress"] == [{"ip": gateway["address"]}]
+    assert f"INGRESS_GW_ADDRESS={gateway['address']} " in variables
+    assert f"ENDPOINT_HTTP_GW_CLUSTER1={gateway['address']}:8080 " in variables
+    assert inside.returncode == 1
+    assert "is a gateway" in inside.stderr
+    for port in (15001, *gateway["gatewayPorts"].values()):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((gateway["address"], port)).close()
+
+
+def test_other_sample_apps_are_not_there(shell):
+    """Neither as processes nor as objects."""
+    processes = [" ".join(process.cmdline()) for process in shell.processes()]
+    services = shell("get", "svc", "-A", "-o", "name", "--context", "cluster1").stdout.split()
+
+    assert [line.rpartition(".")[2] for line in processes if "localmesh.apps" in line] == ["httpbin"]
+    assert services == ["service/istio-ingressgateway", "service/httpbin"]
 
 
 def test_exec_is_in_the_mesh_and_has_the_commands_exit_code(shell, route_table):
@@ -150,7 +184,9 @@ def test_objects_by_the_commands(shell, route_table):
 def test_only_the_owner_gets_in(shell):
     """Everything secret is of mode 0600, and the directory of mode 0700."""
     assert shell.mesh.stat().st_mode & 0o777 == 0o700
-    assert (shell.mesh / "kubeconfig").stat().st_mode & 0o777 == 0o600
+    for path in [shell.mesh / "kubeconfig", shell.mesh / "lock", *(shell.mesh / "run").glob("envoy-*.json")]:
+        assert path.stat().st_mode & 0o777 == 0o600, path
+    assert len(list((shell.mesh / "run").glob("envoy-*.json"))) == PROXIES
 
 
 def test_nothing_listens_beyond_loopback(shell):
@@ -169,12 +205,12 @@ def test_nothing_listens_beyond_loopback(shell):
 def test_a_crashed_sidecar_comes_back(shell, route_table):
     """With its configuration, without anybody's doing."""
     envoys = [process for process in shell.processes() if process.name() == "envoy"]
-    assert len(envoys) == 2
+    assert len(envoys) == PROXIES
     for process in envoys:
         process.kill()
     psutil.wait_procs(envoys, timeout=10)
     deadline = time.monotonic() + 30
-    while shell("status").stdout.count("in sync") != 2 and time.monotonic() < deadline:
+    while shell("status").stdout.count("in sync") != PROXIES and time.monotonic() < deadline:
         pass
 
     inside = shell("exec", "-n", "httpbin", "client", "--", sys.executable, "-c", REQUEST)
@@ -191,7 +227,7 @@ def test_a_killed_supervisor_takes_all_with_it_and_the_next_one_starts(shell, ro
     assert alive == []
 
     assert shell("status").returncode == 1
-    up = shell("up", "--detach")
+    up = shell(*UP)
     assert up.returncode == 0, up.stderr
     after = shell.record()
     assert after["pid"] != before["pid"]
@@ -206,11 +242,11 @@ def test_two_meshes_do_not_meet(shell):
     other = Shell(shell.directory / "other")
     other.directory.mkdir()
     try:
-        up = other("up", "--detach")
+        up = other(*UP)
         assert up.returncode == 0, up.stderr
         addresses = [{one["address"] for one in mesh.record()["workloads"]} for mesh in (shell, other)]
         assert addresses[0].isdisjoint(addresses[1])
-        assert other("status").stdout.count("in sync") == shell("status").stdout.count("in sync") == 2
+        assert other("status").stdout.count("in sync") == shell("status").stdout.count("in sync") == PROXIES
     finally:
         assert other("down").returncode == 0
 
@@ -263,11 +299,11 @@ def test_down_is_quick_and_complete(shell):
 
 
 def test_ctrl_c_ends_a_mesh_in_the_foreground(shell):
-    """Exit code 0, nothing left."""
+    """Exit code 0, nothing left; before it, a crash is told as trouble, not as a step."""
     own = Shell(shell.directory / "front")
     own.directory.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "meshpass.cli.main", "up"],
+        [sys.executable, "-m", "meshpass.cli.main", "up", "--apps", "httpbin"],
         env=own.environment,
         cwd=own.directory,
         stderr=subprocess.PIPE,
@@ -278,10 +314,13 @@ def test_ctrl_c_ends_a_mesh_in_the_foreground(shell):
             if "Ctrl-C stops it" in line:
                 break
         processes = own.processes()
+        next(process for process in processes if process.name() == "envoy").kill()
+        told = up.stderr.readline()
         up.send_signal(signal.SIGINT)
         rest = up.stderr.read()
 
     assert up.returncode == 0, rest
+    assert told.startswith("✗ the sidecar of cluster1/httpbin/")
     _, alive = psutil.wait_procs(processes, timeout=5)
     assert alive == []
 
@@ -305,8 +344,6 @@ def test_an_up_that_nobody_waits_for_any_more_comes_to_nothing(shell):
 
 def test_a_taken_port_is_named(shell):
     """A cluster's port that the mesh file wants and another program has."""
-    import socket
-
     own = Shell(shell.directory / "taken")
     own.directory.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as listener:

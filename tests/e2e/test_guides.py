@@ -167,7 +167,9 @@ def test_a_guide_tells_what_happens(shell: Shell, guide: str) -> None:
     shell.run(guide, prepared=f"({FIRST}.md)" in (GUIDES / f"{guide}.md").read_text())
 
     for context in ("mgmt", "cluster1"):
-        left = shell.mesh.kubectl("--context", context, "get", "virtualgateways,routetables,jwtpolicies", "-A", "-o", "name")
+        left = shell.mesh.kubectl(
+            "--context", context, "get", "virtualgateways,routetables,jwtpolicies", "-A", "-o", "name"
+        )
         assert (left.returncode, left.stdout) == (0, ""), left
 
 
