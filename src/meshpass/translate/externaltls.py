@@ -10,6 +10,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import UpstreamTls
 from meshpass.translate.credential import Credential, authorities_name, certificate_name, credential_key
 from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.socketaddress import is_address
 
 UNBELIEVED = (
     "there are no authorities to verify the server by; set caCertificates, or ca.crt in a Secret (credentialName)"
@@ -70,23 +71,21 @@ def translate_tls(tls: ClientsideTls, given: TlsSettings) -> UpstreamTls | TlsPr
     believed = _authorities(tls, credential, given)
     if isinstance(believed, TlsProblem):
         return believed
-    sni = tls.sni or (given.names[0] if len(given.names) == 1 and not _is_pattern(given.names[0]) else "")
+    only = given.names[0] if len(given.names) == 1 and "*" not in given.names[0] else ""
+    # A server name is never an address (RFC 6066 §3); a certificate can be for one.
+    sni = tls.sni or ("" if is_address(only) else only)
+    names = given.subject_alt_names or ((only,) if only and not sni else ())
     verify = not tls.insecure_skip_verify
-    if verify and not sni and not given.subject_alt_names:
-        return TlsProblem(
-            f"{path}.sni", "is needed, or subjectAltNames: it does not follow which name the server has to prove"
-        )
+    if verify and not sni and not names:
+        message = "is needed, or subjectAltNames: it does not follow which name the server has to prove"
+        return TlsProblem(f"{path}.sni", message)
     return UpstreamTls(
         sni=sni,
         verify=verify,
-        subject_alt_names=given.subject_alt_names if verify else (),
+        subject_alt_names=names if verify else (),
         **own,
         **(believed if verify else {}),
     )
-
-
-def _is_pattern(name: str) -> bool:
-    return "*" in name
 
 
 def _path_problem(tls: ClientsideTls, path: str) -> TlsProblem | None:
