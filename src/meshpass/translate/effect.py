@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from meshpass.api.fieldpath import set_paths
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.struct import ApiStruct
@@ -27,18 +25,7 @@ ACTED_ON: dict[str, frozenset[str]] = {
             "spec.weight",
             "spec.failureMode",
             "spec.defaultDestination",
-            "spec.http[].name",
-            "spec.http[].labels{}",
-            "spec.http[].matchers[].uri",
-            "spec.http[].matchers[].headers[]",
-            "spec.http[].matchers[].queryParameters[]",
-            "spec.http[].matchers[].method",
-            "spec.http[].matchers[].port",
-            "spec.http[].forwardTo",
-            "spec.http[].delegate",
-            "spec.http[].redirect",
-            "spec.http[].directResponse",
-            "spec.http[].graphql",
+            "spec.http[]",
         }
     ),
     "VirtualGateway": frozenset(
@@ -66,20 +53,11 @@ ACTED_ON: dict[str, frozenset[str]] = {
 }
 """Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""
 
-EMPTY_OBJECTS = frozenset({"spec.http[]", "spec.http[].matchers[]"})
-"""Paths that say nothing by themselves: a field below them has its own effect or none."""
-
 
 def find_without_effect(key: ObjectKey, spec: ApiStruct) -> tuple[Finding, ...]:
     """A finding for each field of ``spec`` that is set and not acted on yet; parts of a named field are not repeated."""
     named: list[str] = []
-    for schema_path, path in set_paths(spec):
-        if schema_path in EMPTY_OBJECTS or _acted_on(ACTED_ON.get(key.kind, frozenset()), schema_path):
-            continue
+    for _, path in set_paths(spec, ACTED_ON.get(key.kind, frozenset())):
         if not any(path.startswith((f"{shorter}.", f"{shorter}[")) for shorter in named):
             named.append(path)
     return tuple(no_effect(key, path) for path in named)
-
-
-def _acted_on(known: Iterable[str], schema_path: str) -> bool:
-    return any(schema_path == path or schema_path.startswith((f"{path}.", f"{path}[", f"{path}{{")) for path in known)
