@@ -5,7 +5,8 @@
         answer = await mesh.request("www.example.com", "/get", headers={"X-Auth": f"Bearer {token}"})
 
 The mesh: namespace httpbin of cluster1, with Services ``httpbin`` (the guide's) and ``canary`` whose pods have no
-sidecar, and ``guarded``, whose pod has one; pods ``client`` and ``caller`` call. Namespace ``team`` is in the same
+sidecar, and ``guarded``, whose pod has one; pods ``client`` and ``caller`` call. Where the node GATEWAY is asked for,
+pod ``edge`` is a gateway behind the Service ``ingress``. Namespace ``team`` is in the same
 workspace, namespace ``elsewhere`` in another. All of them are in mgmt, cluster1 and cluster2.
 """
 
@@ -47,11 +48,14 @@ from meshpass.xds.server import AdsServer
 CLIENT = "sidecar~cluster1~httpbin~client"
 CALLER = "sidecar~cluster1~httpbin~caller"
 GUARDED = "sidecar~cluster1~httpbin~guarded"
+GATEWAY = "gateway~cluster1~httpbin~edge"
 INBOUND_PORT = 8080
 SETTLE_SECONDS = 20.0
 
 APPLICATIONS = ("httpbin", "canary", "guarded")
-_PODS = {CLIENT: 1, CALLER: 2, GUARDED: 3}
+_PODS = {CLIENT: 1, CALLER: 2, GUARDED: 3, GATEWAY: 4}
+GATEWAY_PORTS = {80: 8080, 443: 8443, 31400: 31400}
+"""Port of the Service ``ingress`` → port of the gateway."""
 
 Source = Path | str | Mapping[str, Any]
 
@@ -151,7 +155,7 @@ class EnvoyMesh:
 
     async def accepting(self) -> None:
         """Returns when every listener accepts: one that is acknowledged may not yet be bound in the worker."""
-        places = [(self.address(node), OUTBOUND_PORT) for node in self.nodes]
+        places = [(self.address(node), OUTBOUND_PORT) for node in self.nodes if node != GATEWAY]
         places += [(self.address(GUARDED), INBOUND_PORT)] if GUARDED in self.nodes else []
         async with asyncio.timeout(SETTLE_SECONDS):
             for address, port in places:
@@ -288,7 +292,9 @@ def build_world(mesh: EnvoyMesh, ports: Mapping[str, int]) -> str:
         direct = name != "guarded"
         place = ("127.0.0.1", ports[name]) if direct else (mesh.address(GUARDED), INBOUND_PORT)
         objects += [build_service(name), build_endpoints(name, *place)]
-    for node in _PODS:
+    if GATEWAY in mesh.nodes:
+        objects += _gateway(mesh.address(GATEWAY))
+    for node in (CLIENT, CALLER, GUARDED):
         name = node.rpartition("~")[2]
         pod = _object("v1", "Pod", name, namespace="httpbin", status={"podIP": mesh.address(node)})
         pod["metadata"]["labels"] = {"app": name}
@@ -296,6 +302,17 @@ def build_world(mesh: EnvoyMesh, ports: Mapping[str, int]) -> str:
         pod["metadata"]["annotations"] |= {"meshpass.dev/proxy": "sidecar", "meshpass.dev/app-addresses": addresses}
         objects.append(pod)
     return "\n---\n".join(json.dumps(one) for one in objects)
+
+
+def _gateway(address: str) -> Iterator[dict[str, Any]]:
+    """The pod of the gateway, and the Service in front of it."""
+    pod = _object("v1", "Pod", "edge", namespace="httpbin", status={"podIP": address})
+    pod["metadata"]["labels"] = {"istio": "ingressgateway"}
+    pod["metadata"]["annotations"] |= {"meshpass.dev/proxy": "gateway"}
+    yield pod
+    ports = [{"name": f"p{port}", "port": port, "targetPort": target} for port, target in GATEWAY_PORTS.items()]
+    spec = {"type": "LoadBalancer", "selector": {"istio": "ingressgateway"}, "ports": ports}
+    yield _object("v1", "Service", "ingress", namespace="httpbin", spec=spec)
 
 
 def build_service(name: str, *, app: str = "") -> dict[str, Any]:
