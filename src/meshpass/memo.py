@@ -36,7 +36,7 @@ class Memo:
 
     def __call__(self, function: Callable[[Unpack[Inputs]], Result], *inputs: *Inputs) -> Result:
         """Return ``function(*inputs)``, computed only if these inputs are new. The same inputs give the same object."""
-        key = (function, *[_identity(value) for value in inputs])
+        key = (function, *[value if type(value) in _BY_VALUE else _identity(value) for value in inputs])
         if self._computing:
             self._computing[-1].append(key)
         entry = self._entries.get(key)
