@@ -7,11 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.kind import Kind
 from meshpass.api.kinds import kind_of_type
+from meshpass.api.metadata import ApiObject
 from meshpass.api.openapi import object_schema
+from meshpass.api.resilience import FaultInjectionPolicy, RetryTimeoutPolicy
 from meshpass.api.routetable import RouteTable
-from meshpass.api.security import JWTPolicy
+from meshpass.api.security import CORSPolicy, JWTPolicy
+from meshpass.api.trafficcontrol import HeaderManipulationPolicy
+from meshpass.api.virtualdestination import VirtualDestination
+from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.translate.effect import ACTED_ON
 
 HERE = Path(__file__).parent
@@ -19,16 +25,47 @@ WIDTH = 100
 
 GENERATED = "<!-- Written by `python -m docs.reference.generate`; a test tells when that is due. -->"
 
-ANSWERED_500 = frozenset(
-    {f"spec.http[].{name}" for name in ("delegate", "redirect", "graphql")}
-    | {f"spec.http[].forwardTo.{name}" for name in ("pathRewrite", "regexRewrite", "hostRewrite", "autoHostRewrite")}
-    | {
-        f"{place}.{name}"
-        for place in ("spec.http[].forwardTo.destinations[]", "spec.defaultDestination")
-        for name in ("awsLambda", "subset")
-    }
+KINDS: tuple[type[ApiObject], ...] = (
+    RouteTable,
+    VirtualGateway,
+    VirtualDestination,
+    ExternalService,
+    ExternalEndpoint,
+    JWTPolicy,
+    CORSPolicy,
+    RetryTimeoutPolicy,
+    FaultInjectionPolicy,
+    HeaderManipulationPolicy,
 )
-"""Fields that are judged where routes are translated: a route that uses one is answered 500, and says so in the status."""
+"""The kinds that have a page."""
+
+ANSWERED_500: Mapping[str, frozenset[str]] = {
+    "RouteTable": frozenset(
+        {
+            "spec.defaultDestination.awsLambda",
+            "spec.http[].forwardTo.destinations[].awsLambda",
+            "spec.http[].graphql",
+        }
+    )
+}
+"""Kind → fields that are judged where routes are translated: a route that uses one is answered 500, as the status says."""
+
+WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
+    "RouteTable": frozenset(
+        {
+            "spec.http[].delegate.allowedRoutes",
+            "spec.tcp[].forwardTo.destinations[].awsLambda",
+            "spec.tls[].forwardTo.destinations[].awsLambda",
+        }
+    ),
+    "VirtualGateway": frozenset({"spec.listeners[].allowedRouteTables[].allowedRoutes"}),
+    "VirtualDestination": frozenset({"spec.externalWorkloads", "spec.clientMode"}),
+    "ExternalService": frozenset({"spec.ports[].egressGatewayRoutes"}),
+    "ExternalEndpoint": frozenset({"spec.locality"}),
+    "RetryTimeoutPolicy": frozenset({"spec.config.retries.retryRemoteLocalities"}),
+    "HeaderManipulationPolicy": frozenset({"spec.applyToRouteDestinations"}),
+}
+"""Kind → fields that are judged where their kind is translated, and have no effect."""
 
 NOTES: Mapping[str, str] = {
     **{
@@ -36,23 +73,20 @@ NOTES: Mapping[str, str] = {
         for name in ("selector.name", "selector.namespace", "selector.cluster", "selector.workspace", "port")
     },
     "spec.workloadSelectors[].kind": "only `KUBE` is possible",
-    "spec.http[].forwardTo.destinations[].kind": "a route to any kind but `SERVICE` answers 500 as yet",
-    "spec.defaultDestination.kind": "a route to any kind but `SERVICE` answers 500 as yet",
-    "spec.applyToDestinations[].kind": "only `SERVICE` selects anything as yet",
-    "spec.config.providers{}.remote.destinationRef.kind": "only `SERVICE` as yet",
+    "spec.listeners[].tls.mode": "`AUTO_PASSTHROUGH` and `ISTIO_MUTUAL` have no effect yet",
     "spec.config.providers{}.remote.enableAsyncFetch": "keys are always fetched ahead of requests",
     "spec.config.phase.preAuthz.priority": "of JWT policies one holds on a route, so this orders nothing among them",
     "spec.config.phase.postAuthz.priority": "of JWT policies one holds on a route, so this orders nothing among them",
+    "spec.config.retries.retryOn": "unset is `connect-failure,refused-stream,unavailable,cancelled,503`",
+    "spec.config.appendRequestHeaders": "`%` is a per cent sign",
+    "spec.config.appendResponseHeaders": "`%` is a per cent sign",
 }
 
 
 def documents() -> dict[str, str]:
     """File name → what it has to be."""
-    return {
-        "jwtpolicy.md": _fields_of(kind_of_type(JWTPolicy), "JWTPolicy"),
-        "routetable.md": _fields_of(kind_of_type(RouteTable), "RouteTable"),
-        "cli.md": _commands(),
-    }
+    pages = {f"{kind.__name__.lower()}.md": _fields_of(kind_of_type(kind)) for kind in KINDS}
+    return pages | {"cli.md": _commands()}
 
 
 def schema_paths(kind: Kind) -> dict[str, dict[str, Any]]:
@@ -76,9 +110,9 @@ def _below(path: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
             yield from _walk(path, schema)
 
 
-def _fields_of(kind: Kind, name: str) -> str:
+def _fields_of(kind: Kind) -> str:
     rows = [
-        f"| `{path.replace('{}', '.<name>')}` | {_type(schema)} | {_cell(schema, path, ACTED_ON[name])} |"
+        f"| `{path.replace('{}', '.<name>')}` | {_type(schema)} | {_cell(schema, path, kind.kind)} |"
         for path, schema in schema_paths(kind).items()
     ]
     names = ", ".join((kind.plural, kind.singular, *kind.short_names))
@@ -86,7 +120,7 @@ def _fields_of(kind: Kind, name: str) -> str:
         (
             GENERATED,
             "",
-            f"# {name}",
+            f"# {kind.kind}",
             "",
             f"`apiVersion: {kind.group_version}`, `kind: {kind.kind}`; to kubectl: {names}.",
             "",
@@ -110,18 +144,24 @@ def _type(schema: dict[str, Any]) -> str:
             return str(schema.get("format") or schema["type"])
 
 
-def _cell(schema: dict[str, Any], path: str, acted_on: frozenset[str]) -> str:
+def _cell(schema: dict[str, Any], path: str, kind: str) -> str:
     parts = [schema.get("description", "").replace("|", "\\|")]
     parts += [
         f"{word} {schema[key]}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in schema
     ]
-    if any(_is_in(path, refused) for refused in ANSWERED_500):
+    if any(_is_in(path, refused) for refused in ANSWERED_500.get(kind, ())):
         parts.append("**no effect yet**, the route answers 500")
-    elif not any(_is_in(path, known) or _is_in(known, path) for known in acted_on):
+    elif not _has_effect(path, kind):
         parts.append("**no effect yet**")
     elif path in NOTES:
         parts.append(NOTES[path])
     return "; ".join(part for part in parts if part)
+
+
+def _has_effect(path: str, kind: str) -> bool:
+    if any(_is_in(path, named) for named in WITHOUT_EFFECT.get(kind, ())):
+        return False
+    return any(_is_in(path, known) or _is_in(known, path) for known in ACTED_ON[kind])
 
 
 def _is_in(path: str, whole: str) -> bool:

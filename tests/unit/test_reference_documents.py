@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from docs.reference.generate import ANSWERED_500, HERE, NOTES, documents, schema_paths
+from docs.reference.generate import ANSWERED_500, HERE, KINDS, NOTES, WITHOUT_EFFECT, documents, schema_paths
 
 from meshpass.api.kinds import kind_of_type
-from meshpass.api.routetable import RouteTable
-from meshpass.api.security import JWTPolicy
 
 
 @pytest.mark.parametrize("name", documents())
@@ -18,6 +16,8 @@ def test_the_reference_is_current(name: str) -> None:
 
 def test_remarks_are_about_fields_that_there_are() -> None:
     """A field that is renamed takes its remark along."""
-    known = {*schema_paths(kind_of_type(RouteTable)), *schema_paths(kind_of_type(JWTPolicy))}
+    known = {kind.__name__: set(schema_paths(kind_of_type(kind))) for kind in KINDS}
 
-    assert {*ANSWERED_500, *NOTES} <= known
+    assert set(NOTES) <= set().union(*known.values())
+    for named in (ANSWERED_500, WITHOUT_EFFECT):
+        assert all(paths <= known[kind] for kind, paths in named.items())
