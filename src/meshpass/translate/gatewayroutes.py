@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import DirectResponse, ObjectRef, Route, RouteConfiguration, RouteMatch, VirtualHost
 from meshpass.memo import Memo
-from meshpass.translate.gatewayhost import ANY_HOST, allowed_hosts
+from meshpass.translate.gatewayhost import ANY_HOST, EVERY_TABLE, allowed_hosts
 from meshpass.translate.gatewayport import GatewayPort
 from meshpass.translate.gatewayserver import GatewayServer
 from meshpass.translate.selection_class import UNSELECTED
@@ -27,32 +27,48 @@ MISDIRECTED = Route(
 """RFC 9110 §15.5.20: the client is to connect anew, with the server name of the host that it wants."""
 
 
+Served = tuple[tuple[TableRoutes, tuple[str, ...]], ...]
+"""Tables, oldest first, each with those of its hosts that it may serve: at least one."""
+
+
 def served_hosts(server: GatewayServer, table: TableRoutes) -> tuple[str, ...]:
     """The hosts of a table that a listener lets it serve; none of a table of another workspace."""
     if table.workspace != server.workspace:
         return ()
+    if server.allowed is EVERY_TABLE:
+        return table.hosts
     return allowed_hosts(server.allowed, table.key, table.workspace, table.labels, table.hosts)
+
+
+def served_tables(server: GatewayServer, bound: BoundTables, memo: Memo) -> Served:
+    """What a listener serves; nothing if it is closed."""
+    return memo(_served_tables, server, bound, memo) if server.is_open else ()
+
+
+def _served_tables(server: GatewayServer, bound: BoundTables, memo: Memo) -> Served:
+    found = ((table, memo(served_hosts, server, table)) for table in bound.get(server.key, ()))
+    return tuple((table, hosts) for table, hosts in found if hosts)
 
 
 def translate_plain(port: GatewayPort, bound: BoundTables, gates: FeatureGates, memo: Memo) -> RouteConfiguration:
     """The hosts of all plain listeners of a port; a host redirects as soon as one of them asks for that."""
     tables: dict[str, dict[ObjectKey, TableRoutes]] = {}
-    redirected: dict[str, None] = {}
+    redirected: set[str] = set()
     for server in port.servers:
-        if not server.is_open:
-            continue
-        if server.https_redirect:
-            redirected.update(dict.fromkeys(entry.host for entry in server.allowed))
-        for host, table in _served(server, bound, memo):
-            tables.setdefault(host, {})[table.key] = table
-            if server.https_redirect:
-                redirected[host] = None
+        redirects = server.is_open and server.https_redirect
+        if redirects:
+            redirected.update(entry.host for entry in server.allowed)
+        for table, hosts in served_tables(server, bound, memo):
+            for host in hosts:
+                tables.setdefault(host, {})[table.key] = table
+            if redirects:
+                redirected.update(hosts)
     deny = gates.GatewayDefaultDenyAllHTTPRequests
-    hosts = [
+    virtual_hosts = tuple(
         memo(_virtual_host, host, tuple(tables.get(host, {}).values()), port.number, host in redirected, deny)
         for host in sorted({*tables, *redirected})
-    ]
-    return RouteConfiguration(name=f"http-{port.port}", virtual_hosts=tuple(hosts), ignore_port=True)
+    )
+    return RouteConfiguration(name=f"http-{port.port}", virtual_hosts=virtual_hosts, ignore_port=True)
 
 
 def translate_secure(
@@ -64,21 +80,16 @@ def translate_secure(
     connections come to another listener are not served here, whatever that one asks of its clients.
     """
     tables: dict[str, list[TableRoutes]] = {}
-    for host, table in _served(server, bound, memo):
-        if port.owner(host) is server:
-            tables.setdefault(host, []).append(table)
+    for table, served in served_tables(server, bound, memo):
+        for host in served:
+            if port.owner(host) is server:
+                tables.setdefault(host, []).append(table)
     deny = gates.GatewayDefaultDenyAllHTTPRequests
     hosts = [memo(_virtual_host, host, tuple(tables[host]), port.number, False, deny) for host in sorted(tables)]
     others = sorted({one for other in port.servers if other is not server for one in other.names} - {ANY_HOST})
     foreign = (memo(_misdirected, tuple(others)),) if others else ()
     name = f"https-{port.port}~{server.label}"
     return RouteConfiguration(name=name, virtual_hosts=(*hosts, *foreign), ignore_port=True)
-
-
-def _served(server: GatewayServer, bound: BoundTables, memo: Memo) -> Iterator[tuple[str, TableRoutes]]:
-    for table in bound.get(server.key, ()):
-        for host in memo(served_hosts, server, table):
-            yield host, table
 
 
 def _virtual_host(

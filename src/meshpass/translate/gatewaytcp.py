@@ -11,7 +11,7 @@ from meshpass.memo import Memo
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gatewayhost import ANY_HOST, covers, server_name
 from meshpass.translate.gatewayport import GatewayPort
-from meshpass.translate.gatewayroutes import BoundTables, served_hosts
+from meshpass.translate.gatewayroutes import BoundTables, served_tables
 from meshpass.translate.gatewayserver import GatewayServer
 from meshpass.translate.tableroutes import TableRoutes, TcpRoute
 
@@ -29,8 +29,7 @@ def plain_chain(port: GatewayPort, bound: BoundTables, memo: Memo) -> Chains:
     served = (
         (table, route)
         for server in port.servers
-        if server.is_open
-        for table in _tables(server, bound, memo)
+        for table, _ in served_tables(server, bound, memo)
         for route in _tcp_routes(port, table)
     )
     return _first(served, port, TcpChain(name=f"tcp-{port.port}", backends=()))
@@ -38,7 +37,7 @@ def plain_chain(port: GatewayPort, bound: BoundTables, memo: Memo) -> Chains:
 
 def terminated_chain(port: GatewayPort, server: GatewayServer, bound: BoundTables, memo: Memo) -> Chains:
     """The one chain of a listener that ends TLS and passes on what is inside."""
-    served = ((table, route) for table in _tables(server, bound, memo) for route in _tcp_routes(port, table))
+    served = ((table, route) for table, _ in served_tables(server, bound, memo) for route in _tcp_routes(port, table))
     names = tuple(one for one in server.names if one != ANY_HOST)
     chain = TcpChain(name=f"tls-{port.port}~{server.label}", backends=(), server_names=names, tls=server.tls)
     return _first(served, port, chain)
@@ -49,8 +48,7 @@ def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTab
     chains: list[TcpChain] = []
     findings: list[Finding] = []
     taken: set[str] = set()
-    for table in _tables(server, bound, memo):
-        hosts = memo(served_hosts, server, table)
+    for table, hosts in served_tables(server, bound, memo):
         for index, route in enumerate(table.tls):
             if route.ports and port.number not in route.ports:
                 continue
@@ -75,10 +73,6 @@ def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTab
 def _is_own(name: str, hosts: tuple[str, ...], port: GatewayPort, server: GatewayServer) -> bool:
     """True for a server name that Envoy can match, that the table may serve, and that comes to this listener."""
     return server_name(name) == name and any(covers(host, name) for host in hosts) and port.owner(name) is server
-
-
-def _tables(server: GatewayServer, bound: BoundTables, memo: Memo) -> Iterator[TableRoutes]:
-    return (table for table in bound.get(server.key, ()) if memo(served_hosts, server, table))
 
 
 def _tcp_routes(port: GatewayPort, table: TableRoutes) -> Iterator[TcpRoute]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import GatewayListener, HttpChain, RouteConfiguration, Secret, TcpChain
+from meshpass.ir import DownstreamTls, GatewayListener, HttpChain, RouteConfiguration, Secret, TcpChain
 from meshpass.memo import Memo
 from meshpass.translate.binding import Binding
 from meshpass.translate.finding import Finding
 from meshpass.translate.gateway import Gateway, GatewayPort
 from meshpass.translate.gatewayhost import ANY_HOST
-from meshpass.translate.gatewayroutes import BoundTables, served_hosts, translate_plain, translate_secure
+from meshpass.translate.gatewayroutes import BoundTables, served_tables, translate_plain, translate_secure
 from meshpass.translate.gatewayserver import ServerKind
 from meshpass.translate.gatewaytcp import passthrough_chains, plain_chain, terminated_chain
 from meshpass.translate.settings import FeatureGates
@@ -99,7 +99,7 @@ def _translate_http(port: GatewayPort, bound: BoundTables, gates: FeatureGates, 
     if not any(server.is_open for server in port.servers):
         return _PortView(port=port.port)
     routes = translate_plain(port, bound, gates, memo)
-    chain = HttpChain(name=routes.name, route_configuration=routes.name)
+    chain = memo(_http_chain, routes.name, (), None)
     return _PortView(port=port.port, chains=(chain,), routes=(routes,))
 
 
@@ -113,7 +113,7 @@ def _translate_tls(port: GatewayPort, bound: BoundTables, gates: FeatureGates, m
         if server.kind is ServerKind.HTTPS:
             own = translate_secure(port, server, bound, gates, memo)
             names = tuple(one for one in server.names if one != ANY_HOST)
-            chains.append(HttpChain(name=own.name, route_configuration=own.name, server_names=names, tls=server.tls))
+            chains.append(memo(_http_chain, own.name, names, server.tls))
             routes.append(own)
         else:
             translate = terminated_chain if server.kind is ServerKind.TLS else passthrough_chains
@@ -121,6 +121,10 @@ def _translate_tls(port: GatewayPort, bound: BoundTables, gates: FeatureGates, m
             chains.extend(found.chains)
             findings.extend(found.findings)
     return _PortView(port=port.port, chains=tuple(chains), routes=tuple(routes), findings=tuple(findings))
+
+
+def _http_chain(name: str, server_names: tuple[str, ...], tls: DownstreamTls | None) -> HttpChain:
+    return HttpChain(name=name, route_configuration=name, server_names=server_names, tls=tls)
 
 
 def _make_listener(address: str, port: int, chains: tuple[HttpChain | TcpChain, ...]) -> GatewayListener:
@@ -131,10 +135,9 @@ def _find_served(
     ports: tuple[GatewayPort, ...], bound: BoundTables, memo: Memo
 ) -> Mapping[ObjectKey, frozenset[ObjectKey]]:
     served: dict[ObjectKey, set[ObjectKey]] = {}
-    for server in (server for port in ports for server in port.servers if server.is_open):
-        for table in bound.get(server.key, ()):
-            if memo(served_hosts, server, table):
-                served.setdefault(table.key, set()).add(server.key)
+    for server in (server for port in ports for server in port.servers):
+        for table, _ in served_tables(server, bound, memo):
+            served.setdefault(table.key, set()).add(server.key)
     return MappingProxyType({key: frozenset(gateways) for key, gateways in served.items()})
 
 
