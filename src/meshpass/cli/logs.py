@@ -20,7 +20,7 @@ _CONNECT_SECONDS = 5.0
 
 _COLUMNS = (
     ("TIME", 12),
-    ("WORKLOAD", 20),
+    ("WORKLOAD", 39),
     ("SIDE", 8),
     ("VERDICT", 7),
     ("STATUS", 6),
