@@ -110,13 +110,12 @@ def _translate_port(
     requests, tunnel = _speak(port, protocol, given)
     requests_problem = ""
     if isinstance(requests, TlsProblem):
-        reason = Reason.BACKEND_NOT_FOUND if requests.missing else Reason.INVALID
-        findings.append(_warn(key, requests.path, requests.message, reason))
         requests_problem = f"{requests.path}: {requests.message}"
+        findings.append(_tls_finding(key, requests, automatic=port.clientside_tls is None))
+    elif port.clientside_tls is not None:
+        findings.extend(find_tls_notes(key, port.clientside_tls, given.path))
     if isinstance(tunnel, TlsProblem):
         problem = problem or requests_problem
-    if port.clientside_tls is not None:
-        findings.extend(find_tls_notes(key, port.clientside_tls, f"{path}.clientsideTls"))
     http2 = protocol is Protocol.HTTP2
     made = ExternalPort(
         name=port.name,
@@ -129,6 +128,13 @@ def _translate_port(
         requests_problem=requests_problem,
     )
     return made, findings
+
+
+def _tls_finding(key: ObjectKey, problem: TlsProblem, *, automatic: bool) -> Finding:
+    """A port that says nothing about TLS is right in itself: only routes that send requests to it are not."""
+    severity = Severity.NOTE if automatic else Severity.WARNING
+    reason = Reason.BACKEND_NOT_FOUND if problem.missing else Reason.INVALID
+    return Finding(key=key, severity=severity, reason=reason, path=problem.path, message=problem.message)
 
 
 def _speak(
