@@ -7,11 +7,15 @@ tuples by their elements.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar, TypeVarTuple, Unpack, cast
 
 Result = TypeVar("Result")
+Key = TypeVar("Key")
+Input = TypeVar("Input")
 Inputs = TypeVarTuple("Inputs")
 
 SWEEP_INTERVAL = 64
@@ -22,8 +26,20 @@ SWEEP_INTERVAL = 64
 class _Entry:
     inputs: tuple[Any, ...]  # kept alive, so that an identity in the key stays its own
     result: Any
-    parts: list[Any]  # keys of the results that this one was computed from
+    parts: Iterable[Any]  # keys of the results that this one was computed from
     sweep: int  # the sweep interval in which it was last used
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What ``each`` did last, item by item."""
+
+    items: Mapping[Any, Any]
+    results: Mapping[Any, Any]
+    parts_of: Mapping[Any, list[Any]]
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self.parts_of.values())
 
 
 class Memo:
@@ -51,6 +67,51 @@ class Memo:
         entry.sweep = self._generation // SWEEP_INTERVAL
         return cast("Result", entry.result)
 
+    def each(
+        self,
+        function: Callable[[Key, Input, Unpack[Inputs]], Result],
+        items: Mapping[Key, Input],
+        *context: *Inputs,
+    ) -> Mapping[Key, Result]:
+        """Return ``{key: function(key, item, *context)}``, computed only for items that are new; in the order of the items.
+
+        The same results in the same order are the same mapping. What it costs to find an old result is a tenth of a
+        call's.
+        """
+        place = (Memo.each, function, *[_identity(value) for value in context])
+        if self._computing:
+            self._computing[-1].append(place)
+        before = self._entries.get(place)
+        if before is None or before.inputs[0] is not items:
+            old = before.parts if before is not None and isinstance(before.parts, _Batch) else _Batch({}, {}, {})
+            batch = self._compute_each(function, items, context, old)
+            before = self._entries[place] = _Entry((items, *context), batch.results, batch, 0)
+        before.sweep = self._generation // SWEEP_INTERVAL
+        return cast("Mapping[Key, Result]", before.result)
+
+    def _compute_each(
+        self, function: Callable[..., Any], items: Mapping[Any, Any], context: tuple[Any, ...], old: _Batch
+    ) -> _Batch:
+        known, results, parts = old.items, dict[Any, Any](), dict[Any, list[Any]]()
+        changed = len(items) != len(known)
+        for key, item in items.items():
+            if key in known and _is_same(known[key], item):
+                results[key] = old.results[key]
+                if key in old.parts_of:
+                    parts[key] = old.parts_of[key]
+                continue
+            inner: list[Any] = []
+            self._computing.append(inner)
+            try:
+                results[key] = function(key, item, *context)
+            finally:
+                self._computing.pop()
+            changed = changed or key not in known or results[key] is not old.results[key]
+            if inner:
+                parts[key] = inner
+        unchanged = not changed and all(map(operator.eq, results, old.results))
+        return _Batch(dict(items), old.results if unchanged else results, parts)
+
     def next_generation(self) -> None:
         """Tell that one whole pass is over; now and then, what has gone out of use is forgotten."""
         self._generation += 1
@@ -66,6 +127,19 @@ class Memo:
             kept.update(fresh)
             live.extend(fresh)
         self._entries = {key: entry for key, entry in self._entries.items() if key in kept}
+
+
+def _is_same(one: object, other: object) -> bool:
+    """True for values that would be the same key of a result."""
+    if one is other:
+        return True
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        # A NamedTuple is text and numbers, such as an object's key; of any other tuple, each element is compared.
+        return one == other if kind is not tuple else len(one) == len(other) and all(map(_is_same, one, other))
+    return kind in _BY_VALUE and one == other
 
 
 def _identity(value: object) -> object:

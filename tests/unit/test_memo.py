@@ -175,3 +175,93 @@ def test_memory_follows_the_live_input() -> None:
         memo.next_generation()
 
     assert len(memo._entries) <= 3 * SWEEP_INTERVAL
+
+
+class Named:
+    """A function of a key and an item that remembers for which keys it was called."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, key: str, item: object, *_context: object) -> tuple[str, object]:
+        self.keys.append(key)
+        return (key, item)
+
+
+def test_each_computes_what_is_new_and_nothing_else() -> None:
+    """An item that is another object is computed again, the others are not; results are in the order of the items."""
+    memo, function = Memo(), Named()
+    first, second, third = Thing(), Thing(), Thing()
+
+    memo.each(function, {"a": first, "b": second})
+    found = memo.each(function, {"c": first, "b": third, "a": first})
+
+    assert function.keys == ["a", "b", "c", "b"]
+    assert list(found.items()) == [("c", ("c", first)), ("b", ("b", third)), ("a", ("a", first))]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        pytest.param({"a": "x"}, {"a": "x"}, True, id="equal-items"),
+        pytest.param({"a": ("x", (1,))}, {"a": ("x", (1,))}, True, id="equal-tuples"),
+        pytest.param({"a": "x"}, {"a": "y"}, False, id="another-item"),
+        pytest.param({"a": ("x",)}, {"a": ("x", "x")}, False, id="longer-tuple"),
+        pytest.param({"a": ["x"]}, {"a": ["x"]}, False, id="equal-lists"),
+        pytest.param({"a": 1}, {"a": True}, False, id="another-type"),
+        pytest.param({"a": "x", "b": "y"}, {"b": "y", "a": "x"}, False, id="another-order"),
+        pytest.param({"a": "x", "b": "y"}, {"a": "x"}, False, id="one-less"),
+        pytest.param({"a": "x"}, {"a": "x", "b": "y"}, False, id="one-more"),
+    ],
+)
+def test_the_same_items_give_the_same_mapping(before: dict[str, object], after: dict[str, object], same: bool) -> None:
+    """So that what is computed from the mapping is known again as well."""
+    memo, function = Memo(), Named()
+
+    assert (memo.each(function, before) is memo.each(function, after)) is same
+    assert dict(memo.each(function, after)) == {key: (key, item) for key, item in after.items()}
+
+
+def test_each_is_apart_for_another_context() -> None:
+    """Two contexts do not push each other out."""
+    memo, function, one, other = Memo(), Named(), Thing(), Thing()
+    items = {"a": "x"}
+
+    found = memo.each(function, items, one)
+    memo.each(function, items, other)
+
+    assert memo.each(function, dict(items), one) is found
+    assert function.keys == ["a", "a"]
+
+
+def test_results_inside_of_each_live_as_long_as_it_is_used() -> None:
+    """Also those of items that were not computed for a long time; what is gone is forgotten."""
+    memo, inner = Memo(), Calls()
+    kept, gone = Thing(), Thing()
+
+    def outer(_key: str, item: Thing) -> object:
+        return memo(inner, item)
+
+    memo.each(outer, {"kept": kept, "gone": gone})
+    for _ in range(3 * SWEEP_INTERVAL):
+        memo.each(outer, {"kept": kept})
+        memo.next_generation()
+
+    memo(inner, kept)
+    assert inner.count == 2
+    memo(inner, gone)
+    assert inner.count == 3
+
+
+def test_a_result_of_each_that_failed_is_tried_again() -> None:
+    """An exception leaves what was known as it was."""
+    memo, function = Memo(), Named()
+    memo.each(function, {"a": "x"})
+
+    def failing(key: str, item: object) -> object:
+        raise ValueError(key)
+
+    with pytest.raises(ValueError, match="a"):
+        memo.each(failing, {"a": "x"})
+    assert memo.each(function, {"a": "x"}) == {"a": ("a", "x")}
+    assert function.keys == ["a"]

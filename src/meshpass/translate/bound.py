@@ -32,12 +32,17 @@ def _bind(  # noqa: PLR0917
     workspaces: WorkspaceIndex,
     memo: Memo,
 ) -> TableSet:
-    home, own = workspaces.owners.get(place), dict(labels)
-    used = [table for key, table in tables.items() if table.workspace == home and bindings[key].selects(own)]
+    home = workspaces.owners.get(place)
+    selected = memo.each(_selects, bindings, labels)
+    used = [table for key, table in tables.items() if table.workspace == home and selected[key]]
     return memo(
         make_table_set,
         tuple(memo(restrict_table, one, labels) if one.restricted else one for one in used),
     )
+
+
+def _selects(_key: ObjectKey, binding: Binding, labels: LabelSet) -> bool:
+    return binding.selects(dict(labels))
 
 
 def bind_gateway(

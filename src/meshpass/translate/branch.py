@@ -19,7 +19,7 @@ from meshpass.translate.placedmatch import specificity
 from meshpass.translate.routecontext import RouteContext, RouteHead, child_context, route_head, table_context
 from meshpass.translate.routename import route_names
 from meshpass.translate.selection_class import RouteProperties
-from meshpass.translate.tableindex import KnownTable, TableIndex, choose_children, delegates, without_tables
+from meshpass.translate.tableindex import KnownTable, TableIndex, choose_children, without_tables
 from meshpass.translate.tableroutes import PlacedRoute
 
 MAX_DEPTH = 32
@@ -184,7 +184,7 @@ def _add_delegate(  # noqa: PLR0917
                 child.table,
                 child.problems,
                 within,
-                tables if delegates(child.table) else memo(without_tables, tables.workspace),
+                tables if child.delegates else memo(without_tables, tables.workspace),
                 place.catalog,
                 memo,
             )

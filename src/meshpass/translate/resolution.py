@@ -37,7 +37,7 @@ from meshpass.translate.selection import (
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
 from meshpass.translate.settings import TranslateSettings
 from meshpass.translate.sidecar import Sidecar, find_sidecars
-from meshpass.translate.tableindex import TableIndex, delegates, index_tables, without_tables
+from meshpass.translate.tableindex import KnownTable, TableIndex, index_tables, know_tables, without_tables
 from meshpass.translate.tableroutes import TableClasses, TableRoutes
 from meshpass.translate.trafficpolicy import TrafficPolicies, resolve_traffic_policies
 from meshpass.translate.workspace import WorkspaceIndex, index_workspaces
@@ -95,13 +95,13 @@ def resolve(
     catalog = _make_catalog(objects, workspaces, settings, memo)
     endpoints = memo(index_endpoints, objects.all(EndpointSlice), objects.all(Pod), memo)
     context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
-    indexes = memo(index_tables, objects.all(RouteTable), workspaces, objects.problems)
-    translated = memo(_translate_tables, objects.all(RouteTable), indexes, objects.problems, catalog, memo)
+    known = memo(know_tables, objects.all(RouteTable), workspaces, objects.problems, memo)
+    translated = memo(_translate_tables, known, catalog, memo)
     settled = memo(
         settle_tables,
         objects.all(RouteTable),
         memo(_with_hosts, translated),
-        memo(_translate_bindings, objects.all(RouteTable), memo),
+        memo.each(translate_binding, objects.all(RouteTable)),
         kept,
         memo,
     )
@@ -190,31 +190,25 @@ def _key_context(
 
 
 def _translate_tables(
-    tables: Mapping[ObjectKey, RouteTable],
-    indexes: Mapping[str, TableIndex],
-    problems: Mapping[ObjectKey, tuple[str, ...]],
-    catalog: Catalog,
-    memo: Memo,
+    known: Mapping[ObjectKey, KnownTable], catalog: Catalog, memo: Memo
 ) -> Mapping[ObjectKey, TableRoutes]:
     """Every table that counts, oldest first."""
-    owners = {known.key: index for index in indexes.values() for known in index.tables}
-    return {
-        key: memo(
-            translate_table,
-            key,
-            table,
-            problems.get(key, ()),
-            owners[key] if delegates(table) else memo(without_tables, owners[key].workspace),
-            catalog,
-            memo,
-        )
-        for key, table in by_age(tables)
-        if key in owners
-    }
+    alone = memo.each(_translate_alone, {key: one for key, one in known.items() if not one.delegates}, catalog, memo)
+    if len(alone) == len(known):
+        return alone
+    delegating = {key: one for key, one in known.items() if one.delegates}
+    together = memo.each(_translate_delegating, delegating, memo(index_tables, known), catalog, memo)
+    return {key: together[key] if one.delegates else alone[key] for key, one in known.items()}
 
 
-def _translate_bindings(tables: Mapping[ObjectKey, RouteTable], memo: Memo) -> Mapping[ObjectKey, Binding]:
-    return {key: memo(translate_binding, key, table) for key, table in tables.items()}
+def _translate_alone(_key: ObjectKey, known: KnownTable, catalog: Catalog, memo: Memo) -> TableRoutes:
+    return translate_table(*known[:3], memo(without_tables, known.workspace), catalog, memo)
+
+
+def _translate_delegating(
+    _key: ObjectKey, known: KnownTable, indexes: Mapping[str, TableIndex], catalog: Catalog, memo: Memo
+) -> TableRoutes:
+    return translate_table(*known[:3], indexes[known.workspace], catalog, memo)
 
 
 def _translate_policies(objects: ObjectSet, context: KeyContext, memo: Memo) -> Mapping[ObjectKey, PolicyRules]:

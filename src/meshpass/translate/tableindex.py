@@ -11,6 +11,7 @@ from typing import NamedTuple
 from meshpass.api.common import ObjectSelector
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import Delegate, RouteTable
+from meshpass.memo import Memo
 from meshpass.translate.age import age, by_age
 from meshpass.translate.workspace import WorkspaceIndex
 
@@ -21,6 +22,30 @@ class KnownTable(NamedTuple):
     key: ObjectKey
     table: RouteTable
     problems: tuple[str, ...]
+    workspace: str
+    delegates: bool
+    """True for a table that leaves some of its requests to others."""
+
+
+def know_tables(
+    tables: Mapping[ObjectKey, RouteTable],
+    workspaces: WorkspaceIndex,
+    problems: Mapping[ObjectKey, tuple[str, ...]],
+    memo: Memo,
+) -> Mapping[ObjectKey, KnownTable]:
+    """The tables that some workspace reads, oldest first."""
+    known = memo.each(_know_table, dict(by_age(tables)), workspaces, problems)
+    return {key: one for key, one in known.items() if one is not None}
+
+
+def _know_table(
+    key: ObjectKey, table: RouteTable, workspaces: WorkspaceIndex, problems: Mapping[ObjectKey, tuple[str, ...]]
+) -> KnownTable | None:
+    workspace = workspaces.owner(key)
+    if workspace is None:
+        return None
+    delegates = any(http.delegate is not None for http in table.spec.http)
+    return KnownTable(key, table, problems.get(key, ()), workspace, delegates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,16 +71,12 @@ class TableIndex:
         )
 
 
-def index_tables(
-    tables: Mapping[ObjectKey, RouteTable], workspaces: WorkspaceIndex, problems: Mapping[ObjectKey, tuple[str, ...]]
-) -> Mapping[str, TableIndex]:
+def index_tables(known: Mapping[ObjectKey, KnownTable]) -> Mapping[str, TableIndex]:
     """Workspace → its tables."""
     of_workspace: dict[str, list[KnownTable]] = defaultdict(list)
-    for key, table in by_age(tables):
-        workspace = workspaces.owner(key)
-        if workspace is not None:
-            of_workspace[workspace].append(KnownTable(key, table, problems.get(key, ())))
-    return {workspace: _make_index(workspace, tuple(known)) for workspace, known in of_workspace.items()}
+    for one in known.values():
+        of_workspace[one.workspace].append(one)
+    return {workspace: _make_index(workspace, tuple(tables)) for workspace, tables in of_workspace.items()}
 
 
 def _make_index(workspace: str, tables: tuple[KnownTable, ...]) -> TableIndex:
@@ -75,11 +96,6 @@ def choose_children(delegate: Delegate, tables: TableIndex) -> tuple[KnownTable,
             chosen.setdefault(one.key, (place, one))
     ordered = sorted(chosen.values(), key=lambda entry: (-entry[1].table.spec.weight, entry[0], age(*entry[1][:2])))
     return tuple(one for _, one in ordered)
-
-
-def delegates(table: RouteTable) -> bool:
-    """True for a table that leaves some of its requests to others."""
-    return any(http.delegate is not None for http in table.spec.http)
 
 
 def without_tables(workspace: str) -> TableIndex:

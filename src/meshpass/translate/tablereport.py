@@ -33,22 +33,21 @@ def report_tables(  # noqa: PLR0917
     ``own`` is what others found about it; ``allowed`` the number of VirtualGateways that serve it.
     """
     delegated = memo(_index_delegation, roots, parts)
-    return {
-        key: memo(
-            _report_table,
-            key,
+    counts = memo.each(_count_policies, delegated.classes, tuple(winners.items()))
+    told = {
+        key: (
             table,
             roots.get(key) or parts.get(key),
             own.get(key, ()),
             delegated.findings.get(key, ()),
             len(delegated.parents.get(key, ())),
             allowed.get(key, 0),
-            memo(_count_policies, delegated.classes.get(key, ()), winners),
+            counts.get(key, ()),
             nodes.get(key),
-            memo,
         )
         for key, table in objects.items()
     }
+    return memo.each(_report_table, told)
 
 
 class _Delegation:
@@ -78,24 +77,28 @@ def _index_delegation(roots: Tables, parts: Tables) -> _Delegation:
     return index
 
 
-def _count_policies(classes: tuple[str, ...], winners: PolicyCounts) -> tuple[tuple[str, int], ...]:
-    counted = ((kind, len({held[name] for name in classes if name in held})) for kind, held in winners.items())
+def _count_policies(
+    _key: ObjectKey, classes: tuple[str, ...], winners: tuple[tuple[str, Mapping[str, ObjectKey]], ...]
+) -> tuple[tuple[str, int], ...]:
+    counted = ((kind, len({held[name] for name in classes if name in held})) for kind, held in winners)
     return tuple((kind, count) for kind, count in counted if count)
 
 
-def _report_table(  # noqa: PLR0917
-    key: ObjectKey,
-    table: RouteTable,
-    routes: TableRoutes | None,
-    own: tuple[Finding, ...],
-    found: tuple[Finding, ...],
-    parents: int,
-    allowed: int,
-    policies: tuple[tuple[str, int], ...],
-    nodes: frozenset[str] | None,
-    memo: Memo,
-) -> ObjectReport:
-    findings = [*own, *found, *memo(find_without_effect, key, table.spec)]
+_Told = tuple[
+    RouteTable,
+    TableRoutes | None,
+    tuple[Finding, ...],
+    tuple[Finding, ...],
+    int,
+    int,
+    tuple[tuple[str, int], ...],
+    frozenset[str] | None,
+]
+
+
+def _report_table(key: ObjectKey, told: _Told) -> ObjectReport:
+    table, routes, own, found, parents, allowed, policies, nodes = told
+    findings = [*own, *found, *find_without_effect(key, table.spec)]
     if routes is not None and nodes is None:
         message = (
             "no table delegates to this table, and it has no hosts of its own"

@@ -96,8 +96,10 @@ def translate_routes(  # noqa: PLR0917
             hosts.extend(memo(_known_host, one) for one in several)
         else:
             hosts.extend(memo(_table_hosts, tuple(several), tuple(bound), deny))
-    for host in sorted(of_host):
-        hosts.extend(memo(_named_hosts, host, tuple(of_host[host]), deny))
+    named_hosts = {host: tuple(of_host[host]) for host in sorted(of_host)}
+    # The known hosts are what this view shares with no other.
+    for found in memo.each(_named_hosts, named_hosts, known, deny).values():
+        hosts.extend(found)
     return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*_unique_domains(hosts), NO_HOST))
 
 
@@ -149,7 +151,9 @@ def _table_hosts(
     return _make_hosts(names[-1], places, tables, deny_by_default)
 
 
-def _named_hosts(host: str, tables: tuple[TableRoutes, ...], deny_by_default: bool) -> tuple[VirtualHost, ...]:
+def _named_hosts(
+    host: str, tables: tuple[TableRoutes, ...], _known: tuple[KnownHost, ...], deny_by_default: bool
+) -> tuple[VirtualHost, ...]:
     """A host that only tables know: HTTP on port 80, and what its TCP and TLS routes are for."""
     ports: dict[int | None, None] = {HTTP_PORT: None} if any(table.routes for table in tables) else {}
     for table in tables:
