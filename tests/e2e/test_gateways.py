@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import http.client
 import socket
 import ssl
@@ -11,13 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.envoy_mesh import (
     CLIENT,
     GATEWAY,
@@ -29,6 +25,7 @@ from tests.support.envoy_mesh import (
     run_envoy_mesh,
     secret,
 )
+from tests.support.gateway_objects import make_pair, virtual_gateway
 from tests.support.jwt_objects import HOST, LABEL, MISSING, bearer, policy
 from tests.support.objects import forward, route_table
 from tests.support.tokens import DEV, sign
@@ -47,8 +44,7 @@ async def mesh() -> AsyncIterator[EnvoyMesh]:
         yield running
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(NamedTuple):
     """A certificate and its key, as PEM; it is its own authority."""
 
     certificate: str
@@ -61,42 +57,15 @@ class Pair:
         return path
 
 
-def make_pair(*names: str) -> Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Pair(certificate=certificate.public_bytes(serialization.Encoding.PEM).decode(), private_key=private.decode())
+def pair(name: str) -> Pair:
+    return Pair(*make_pair(name))
 
 
-WWW, API, PERSON = make_pair("www.example.com"), make_pair("api.example.com"), make_pair("client.example.com")
+WWW, API, PERSON = map(pair, ("www.example.com", "api.example.com", "client.example.com"))
 
 
-def certificate_of(name: str, pair: Pair, **more: str) -> Manifest:
-    return secret(name, {"tls.crt": pair.certificate, "tls.key": pair.private_key, **more})
-
-
-def virtual_gateway(*listeners: Manifest, name: str = "gateway", created: str = "2024-01-01T00:00:00Z") -> Manifest:
-    return {
-        "apiVersion": "networking.gloo.solo.io/v2",
-        "kind": "VirtualGateway",
-        "metadata": {"name": name, "namespace": "httpbin", "creationTimestamp": created},
-        "spec": {"workloads": [{"selector": {"labels": {"istio": "ingressgateway"}}}], "listeners": list(listeners)},
-    }
+def certificate_of(name: str, own: Pair, **more: str) -> Manifest:
+    return secret(name, {"tls.crt": own.certificate, "tls.key": own.private_key, **more})
 
 
 PLAIN: Manifest = {"port": {"number": 80}, "http": {}}
@@ -240,10 +209,10 @@ async def test_server_names_choose_the_certificate(mesh: EnvoyMesh) -> None:
     gateway = virtual_gateway(secure("www", HOST), secure("api", "api.example.com"))
     both = table(HOST, "api.example.com")
     async with opened(mesh, certificate_of("www", WWW), certificate_of("api", API), gateway, both, port=443):
-        for name, pair in ((HOST, WWW), ("api.example.com", API)):
+        for name, own in ((HOST, WWW), ("api.example.com", API)):
             answer = await Connection(mesh, 443, name).get(name)
             assert answer.status == 200
-            assert same(answer.shown, pair.certificate)
+            assert same(answer.shown, own.certificate)
         assert (await Connection(mesh, 443, HOST).get("api.example.com")).status == 421
         with pytest.raises(OSError, match=CLOSED):
             await Connection(mesh, 443, "other.example.com").get("other.example.com")
@@ -298,7 +267,7 @@ async def test_a_renewed_certificate_is_shown_and_ends_no_connection(mesh: Envoy
     async with opened(mesh, certificate_of("www", WWW), virtual_gateway(secure("www")), table(), port=443):
         kept = Connection(mesh, 443, HOST)
         assert same((await kept.get()).shown, WWW.certificate)
-        renewed = make_pair(HOST)
+        renewed = pair(HOST)
         await mesh.apply(certificate_of("www", renewed))
         async with asyncio.timeout(SETTLE_SECONDS):
             while same((await Connection(mesh, 443, HOST).get()).shown, WWW.certificate):
@@ -345,10 +314,10 @@ async def test_plain_tcp_is_passed_on(mesh: EnvoyMesh) -> None:
 
 
 @asynccontextmanager
-async def tls_application(mesh: EnvoyMesh, name: str, pair: Pair, directory: Path) -> AsyncIterator[None]:
+async def tls_application(mesh: EnvoyMesh, name: str, own: Pair, directory: Path) -> AsyncIterator[None]:
     """Inside, Service ``name`` is an application that ends TLS by itself, with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.write(directory))
+    context.load_cert_chain(own.write(directory))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

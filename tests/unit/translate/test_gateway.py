@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from tests.support.gateway_objects import (
+    CERTIFICATE,
+    HTTP,
+    NODE,
+    PRIVATE_KEY,
+    make_pair,
+    pod,
+    secret,
+    service,
+    tls,
+    virtual_gateway,
+)
 from tests.support.objects import BASE, object_set, read_objects
 
 from meshpass.api.admin import KubernetesCluster, Workspace
@@ -22,92 +30,6 @@ from meshpass.translate.finding import Reason, Severity
 from meshpass.translate.gateway import Gateway, Gateways, find_gateways
 from meshpass.translate.gatewayserver import ServerKind
 from meshpass.translate.workspace import index_workspaces
-
-NODE = "gateway~cluster1~httpbin~edge"
-HTTP = {"port": {"number": 80}, "http": {}}
-
-
-def pod(name: str = "edge", *, ip: str = "127.0.2.1", proxy: str = "gateway", **labels: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": name, "namespace": "httpbin", "labels": labels or {"istio": "ingressgateway"}}
-    metadata["annotations"] = {"meshpass.dev/proxy": proxy}
-    containers = [{"name": "envoy", "ports": [{"name": "named", "containerPort": 8444}]}]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {"containers": containers},
-        "status": {"podIP": ip},
-    }
-
-
-PORTS = (
-    {"name": "http2", "port": 80, "targetPort": 8080},
-    {"name": "https", "port": 443, "targetPort": 8443},
-    {"name": "alt", "port": 8080, "targetPort": 8080},
-    {"name": "tls", "port": 444, "targetPort": "named"},
-    {"name": "dns", "port": 53, "protocol": "UDP"},
-)
-
-
-def service(name: str = "ingress", *ports: dict[str, Any], **selector: str) -> dict[str, Any]:
-    spec = {
-        "type": "LoadBalancer",
-        "selector": selector or {"istio": "ingressgateway"},
-        "ports": list(ports or PORTS),
-    }
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "httpbin"}, "spec": spec}
-
-
-def virtual_gateway(
-    *listeners: dict[str, Any], name: str = "gateway", created: str = "2024-01-01T00:00:00Z", **spec: Any
-) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": spec.pop("namespace", "httpbin"), "creationTimestamp": created}
-    return {
-        "apiVersion": "networking.gloo.solo.io/v2",
-        "kind": "VirtualGateway",
-        "metadata": metadata,
-        "spec": {"listeners": list(listeners or (HTTP,)), **spec},
-    }
-
-
-def tls(*hosts: str, **settings: Any) -> dict[str, Any]:
-    """An HTTPS listener on port 443."""
-    allowed = [{"host": host} for host in hosts]
-    block = {"mode": "SIMPLE", "secretName": "certificate", **settings}
-    return {"port": {"number": 443}, "http": {}, "tls": block, "allowedRouteTables": allowed}
-
-
-def make_pair(key: Any = None) -> tuple[str, str]:
-    """A certificate and its key, as PEM."""
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "www.example.com")])
-    start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
-    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=36500))
-        .sign(key, digest)
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
-
-
-CERTIFICATE, PRIVATE_KEY = make_pair()
-
-
-def secret(name: str = "certificate", *, namespace: str = "httpbin", **entries: str) -> dict[str, Any]:
-    """A Secret; entries are named with ``_`` for ``.``."""
-    texts = entries or {"tls_crt": CERTIFICATE, "tls_key": PRIVATE_KEY}
-    data = {entry.replace("_", "."): base64.b64encode(text.encode()).decode() for entry, text in texts.items()}
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
 
 
 def find(*manifests: dict[str, Any], memo: Memo | None = None) -> Gateways:
@@ -314,8 +236,8 @@ def test_mutual_tls_has_the_authorities_of_clients(secrets: list[dict[str, Any]]
 
 
 OTHER_KEY = make_pair()[1]
-SHORT = make_pair(rsa.generate_private_key(65537, 1024))
-ODD = make_pair(ec.generate_private_key(ec.SECP256K1()))
+SHORT = make_pair(key=rsa.generate_private_key(65537, 1024))
+ODD = make_pair(key=ec.generate_private_key(ec.SECP256K1()))
 
 
 @pytest.mark.parametrize(
@@ -348,7 +270,7 @@ def test_a_secret_that_cannot_be_used_keeps_the_listener_closed(mode: str, secre
 @pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)])
 def test_other_usual_keys_are_taken(key: Any) -> None:
     """As Envoy takes them."""
-    certificate, private_key = make_pair(key)
+    certificate, private_key = make_pair(key=key)
 
     assert only(find(virtual_gateway(tls()), secret(tls_crt=certificate, tls_key=private_key))).secrets
 
