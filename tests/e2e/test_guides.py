@@ -35,6 +35,9 @@ RUN = (
     "remote-jwks-by-hand",
     "claim-based-routing",
     "cors",
+    "retries-and-timeouts",
+    "fault-injection",
+    "header-manipulation",
     "bookinfo",
 )
 READ_ONLY = {"README", "local-mesh", "mesh-file", "remote-jwks", "audit"}
