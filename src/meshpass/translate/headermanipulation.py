@@ -24,7 +24,7 @@ def translate_header_manipulation(
 ) -> PolicyOptions:
     """What a HeaderManipulationPolicy comes to."""
     config = policy.spec.config
-    findings = [*unreadable(key, problems), *_judge(key, config)]
+    findings = [*unreadable(key, problems), *_judge(key, config), *_judge_underscores(key, config)]
     if not problems and not any(getattr(config, name) for name in config.__struct_fields__):
         findings.append(without_effect(key, "spec.config", "changes no header"))
     if policy.spec.apply_to_route_destinations:
@@ -72,5 +72,15 @@ def _judge_addition(key: ObjectKey, name: str, value: str, path: str) -> Iterato
     elif problem := header_problem(name) or header_value_problem(value):
         yield invalid(key, path, problem)
     elif _COMMAND.search(value):
-        message = "is added as it stands: Envoy's % commands mean nothing here"
-        yield Finding(key=key, severity=Severity.WARNING, reason=Reason.UNSUPPORTED_VALUE, path=path, message=message)
+        yield _warn(key, path, "is added as it stands: Envoy's % commands mean nothing here")
+
+
+def _judge_underscores(key: ObjectKey, config: HeaderManipulationPolicyConfig) -> Iterator[Finding]:
+    for name in sorted(config.append_request_headers):
+        if "_" in name:
+            message = "has an underscore: proxies of the mesh answer requests with such a header 400"
+            yield _warn(key, f"spec.config.appendRequestHeaders[{name}]", message)
+
+
+def _warn(key: ObjectKey, path: str, message: str) -> Finding:
+    return Finding(key=key, severity=Severity.WARNING, reason=Reason.UNSUPPORTED_VALUE, path=path, message=message)

@@ -99,6 +99,13 @@ def test_commands_of_envoy_are_text() -> None:
     assert [one.value for one in found.options.headers.add_to_request] == ["%REQ(authorization)%", "100% sure"]
 
 
+def test_underscores_are_warned_of() -> None:
+    """The proxy in front of the application refuses requests that have one in the name of a header."""
+    (finding,) = translate(append_request_headers={"x_a": "1"}, append_response_headers={"x_b": "1"}).findings
+
+    assert (finding.severity, finding.path) == (Severity.WARNING, "spec.config.appendRequestHeaders[x_a]")
+
+
 def test_single_destinations_have_no_effect_yet() -> None:
     """Said once, however many there are."""
     config = HeaderManipulationPolicyConfig(remove_request_headers=("x",))
