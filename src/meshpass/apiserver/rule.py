@@ -115,7 +115,7 @@ def uses_old(text: str) -> bool:
     try:
         _compile(_without_old(), text)
     except RuleSyntaxError as error:
-        return f"undeclared reference to '{_OLD}'" in str(error)
+        return f"undeclared reference to '{_OLD}" in str(error)
     return False
 
 
