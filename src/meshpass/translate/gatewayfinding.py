@@ -8,8 +8,8 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.translate.binding import Binding
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gateway import Gateways
-from meshpass.translate.gatewayroutes import served_hosts
-from meshpass.translate.gatewayserver import JudgedGateway
+from meshpass.translate.gatewayhost import allowed_hosts
+from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway
 from meshpass.translate.tableroutes import TableRoutes
 
 
@@ -38,8 +38,11 @@ def _judge(table: TableRoutes, binding: Binding, gateways: Gateways) -> Iterator
 
 def _refused(table: TableRoutes, judged: JudgedGateway) -> list[str]:
     servers = [listener.server for listener in judged.listeners if listener.server.is_open]
-    allowed = {host for server in servers for host in served_hosts(server, table)}
-    return [host for host in table.hosts if host not in allowed]
+    return [host for host in table.hosts if not any(_lets_in(server, table, host) for server in servers)]
+
+
+def _lets_in(server: GatewayServer, table: TableRoutes, host: str) -> bool:
+    return bool(allowed_hosts(server.allowed, table.key, table.workspace, table.labels, (host,)))
 
 
 def _warn(key: ObjectKey, reason: Reason, path: str, message: str) -> Finding:

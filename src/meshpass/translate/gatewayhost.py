@@ -42,9 +42,20 @@ def allowed_hosts(
     labels: Mapping[str, str],
     hosts: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """Those of a table's hosts that a listener lets it serve; what allows is any one of the entries."""
+    """The hosts that a listener lets a table serve, each once: what is both the table's and allowed by some entry.
+
+    So a table for ``*`` serves ``*.example.com`` where that is what is allowed, as in Istio.
+    """
     fitting = [entry.host for entry in allowed if _fits(entry, table, workspace, labels)]
-    return tuple(host for host in hosts if any(covers(pattern, host) for pattern in fitting))
+    common = (narrower(pattern, host) for host in hosts for pattern in fitting)
+    return tuple(dict.fromkeys(host for host in common if host is not None))
+
+
+def narrower(one: str, other: str) -> str | None:
+    """What is covered by both hosts; None if there is nothing."""
+    if covers(one, other):
+        return other
+    return one if covers(other, one) else None
 
 
 def _fits(entry: AllowedTables, table: ObjectKey, workspace: str, labels: Mapping[str, str]) -> bool:

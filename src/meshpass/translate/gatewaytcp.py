@@ -9,7 +9,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import TcpChain
 from meshpass.memo import Memo
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.gatewayhost import ANY_HOST, covers, server_name
+from meshpass.translate.gatewayhost import ANY_HOST, narrower, server_name
 from meshpass.translate.gatewayport import GatewayPort
 from meshpass.translate.gatewayroutes import BoundTables, served_tables
 from meshpass.translate.gatewayserver import GatewayServer
@@ -52,9 +52,9 @@ def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTab
         for index, route in enumerate(table.tls):
             if route.ports and port.number not in route.ports:
                 continue
-            own = [one for one in route.server_names if _is_own(one, hosts, port, server)]
-            free = tuple(dict.fromkeys(one for one in own if one not in taken))
-            if len(free) < len(set(own)):
+            own = _own_names(route, hosts, port, server)
+            free = tuple(one for one in own if one not in taken)
+            if len(free) < len(own):
                 lost = ", ".join(sorted(taken.intersection(own)))
                 message = f"TLS route {route.name}: an older route has {lost} on port {port.number}"
                 findings.append(_conflict(table.key, message))
@@ -70,9 +70,11 @@ def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTab
     return Chains(chains=tuple(chains), findings=tuple(findings))
 
 
-def _is_own(name: str, hosts: tuple[str, ...], port: GatewayPort, server: GatewayServer) -> bool:
-    """True for a server name that Envoy can match, that the table may serve, and that comes to this listener."""
-    return server_name(name) == name and any(covers(host, name) for host in hosts) and port.owner(name) is server
+def _own_names(route: TcpRoute, hosts: tuple[str, ...], port: GatewayPort, server: GatewayServer) -> tuple[str, ...]:
+    """The server names of a route that its table may serve, that come to this listener, and that Envoy can match."""
+    common = (narrower(name, host) for name in route.server_names for host in hosts)
+    names = dict.fromkeys(name for name in common if name is not None)
+    return tuple(name for name in names if server_name(name) == name and port.owner(name) is server)
 
 
 def _tcp_routes(port: GatewayPort, table: TableRoutes) -> Iterator[TcpRoute]:

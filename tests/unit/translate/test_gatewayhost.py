@@ -99,6 +99,22 @@ def test_any_entry_allows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "host", "expected"),
+    [
+        ("*.example.com", "*", "*.example.com"),
+        ("www.example.com", "*.example.com", "www.example.com"),
+        ("*-api.example.com", "*.example.com", "*-api.example.com"),
+        ("*.example.com", "www.example.com", "www.example.com"),
+    ],
+)
+def test_the_narrower_of_two_hosts_is_served(pattern: str, host: str, expected: str) -> None:
+    """Whether it is the table's or the listener's."""
+    entry = AllowedTables(namespace="", host=pattern, selector=ObjectSelector())
+
+    assert allowed_hosts((entry,), TABLE, "mesh", {}, (host,)) == (expected,)
+
+
+@pytest.mark.parametrize(
     ("host", "expected"),
     [
         ("www.example.com", "www.example.com"),
