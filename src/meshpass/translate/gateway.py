@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from meshpass.api.core import Pod, Service
 from meshpass.api.core import Secret as KubernetesSecret
 from meshpass.api.objectset import ObjectKey
-from meshpass.api.virtualgateway import GatewayTlsMode, ListenerTls, VirtualGateway
-from meshpass.ir import Secret
+from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
 from meshpass.translate.finding import Finding, Reason, Severity
-from meshpass.translate.gatewaycertificate import GatewayCredentials, read_credentials, second_key
-from meshpass.translate.gatewayport import GatewayPort, assemble_port
-from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway, JudgedListener, judge_virtual_gateway
-from meshpass.translate.gatewaytls import make_downstream_tls
+from meshpass.translate.gatewaylistener import judge_virtual_gateway
+from meshpass.translate.gatewaynode import Gateway, Wish, assemble_gateway
+from meshpass.translate.gatewayport import GatewayPort
+from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway
 from meshpass.translate.gatewayworkload import (
-    GatewayWorkload,
     find_workloads,
     judge_selectors,
     lead_to,
@@ -32,29 +30,12 @@ from meshpass.translate.workspace import WorkspaceIndex
 __all__ = ["Gateway", "GatewayPort", "GatewayServer", "Gateways", "find_gateways"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gateway:
-    """One proxy at the edge of the mesh."""
-
-    node: str
-    key: ObjectKey
-    """The pod."""
-    labels: Mapping[str, str]
-    address: str
-    ports: tuple[GatewayPort, ...]
-    """Sorted; one object for all gateways with equal ones. A certificate that is renewed changes none of them."""
-    secrets: tuple[Secret, ...] = field(default=(), repr=False)
-    """What the servers name, sorted by name."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gateways:
     """All gateways, and what became of the VirtualGateways."""
 
     gateways: tuple[Gateway, ...]
     """Sorted by node."""
-    secrets: Mapping[str, tuple[Secret, ...]]
-    """Node → what it needs to show of itself and to know its clients by."""
     virtual_gateways: Mapping[ObjectKey, JudgedGateway]
     """Those that belong to a workspace, oldest first."""
     workloads: Mapping[ObjectKey, tuple[str, ...]]
@@ -84,7 +65,7 @@ def find_gateways(  # noqa: PLR0917
     for workload in memo(find_workloads, pods, services):
         node = f"gateway~{workload.key.cluster}~{workload.key.namespace}~{workload.key.name}"
         home = workspaces.owners.get((workload.key.cluster, workload.key.namespace))
-        wanted: dict[int, list[_Wish]] = defaultdict(list)
+        wanted: dict[int, list[Wish]] = defaultdict(list)
         for key, one in judged.items():
             selectors = virtual_gateways[key].spec.workloads
             chosen = select_services(selectors, one.workspace, workload)
@@ -95,13 +76,12 @@ def find_gateways(  # noqa: PLR0917
             for listener in one.listeners:
                 for entrance in lead_to(listener.port, chosen):
                     selected[key].opened.add(listener.server.index)
-                    wanted[entrance.target].append(_Wish(listener=listener, number=entrance.number))
-        gateways.append(_make_gateway(node, workload, wanted, secrets, findings, memo))
+                    wanted[entrance.target].append(Wish(listener=listener, number=entrance.number))
+        gateways.append(assemble_gateway(node, workload, wanted, secrets, findings, memo))
     for key, one in judged.items():
         findings[key].extend(_missing(key, one, selected[key]))
     return Gateways(
         gateways=tuple(gateways),
-        secrets=MappingProxyType({gateway.node: gateway.secrets for gateway in gateways}),
         virtual_gateways=MappingProxyType(judged),
         workloads=MappingProxyType({key: tuple(one.nodes) for key, one in selected.items()}),
         findings=MappingProxyType({key: tuple(dict.fromkeys(found)) for key, found in findings.items()}),
@@ -117,90 +97,6 @@ class _Selected:
     """The ports of the Services, as they are named to people; in order."""
     opened: set[int] = field(default_factory=set)
     """The listeners whose port some gateway has."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wish:
-    """A listener on a port of a gateway."""
-
-    listener: JudgedListener
-    number: int
-
-
-def _make_gateway(  # noqa: PLR0917
-    node: str,
-    workload: GatewayWorkload,
-    wanted: Mapping[int, list[_Wish]],
-    secrets: Mapping[ObjectKey, KubernetesSecret],
-    findings: Mapping[ObjectKey, list[Finding]],
-    memo: Memo,
-) -> Gateway:
-    """The gateway with what is wanted of each of its ports; what cannot be had is added to ``findings``."""
-    ports = []
-    given: dict[str, Secret] = {}
-    for port in sorted(wanted):
-        servers = []
-        for wish in wanted[port]:
-            credentials = _credentials(wish.listener, workload.key, secrets, memo)
-            servers.append(_resolve_tls(wish.listener, credentials, memo))
-            if credentials is not None:
-                findings[wish.listener.server.key].extend(credentials.findings)
-                given.update({one.name: one for one in credentials.secrets})
-        assembled = memo(assemble_port, port, tuple(wish.number for wish in wanted[port]), tuple(servers))
-        if assembled.port.servers:
-            ports.append(assembled.port)
-        for finding in assembled.findings:
-            findings[finding.key].append(finding)
-    used = {
-        name
-        for port in ports
-        for server in port.servers
-        if server.tls is not None
-        for name in (server.tls.certificate, server.tls.authorities)
-    }
-    held = tuple(given[name] for name in sorted(given) if name in used)
-    return memo(_freeze_gateway, node, workload.key, workload.pod, tuple(ports), held)
-
-
-def _credentials(
-    listener: JudgedListener, pod: ObjectKey, secrets: Mapping[ObjectKey, KubernetesSecret], memo: Memo
-) -> GatewayCredentials | None:
-    """What a listener has from a Secret, which is in the gateway's own namespace; None if it has nothing from there."""
-    tls, server = listener.tls, listener.server
-    if tls is None or not tls.secret_name or not server.is_open:
-        return None
-    key = ObjectKey("Secret", pod.cluster, pod.namespace, tls.secret_name)
-    path = f"{server.path}.tls.secretName"
-    mutual = tls.mode is GatewayTlsMode.MUTUAL
-    second = secrets.get(second_key(key)) if mutual else None
-    return memo(read_credentials, server.key, path, key, secrets.get(key), second, mutual)
-
-
-def _resolve_tls(listener: JudgedListener, credentials: GatewayCredentials | None, memo: Memo) -> GatewayServer:
-    if listener.tls is None or not listener.server.is_open:
-        return listener.server
-    if credentials is None:
-        return memo(_with_tls, listener.server, listener.tls, "", "")
-    if credentials.certificate is None:
-        return memo(_closed, listener.server)
-    authorities = credentials.authorities.name if credentials.authorities is not None else ""
-    return memo(_with_tls, listener.server, listener.tls, credentials.certificate.name, authorities)
-
-
-def _with_tls(server: GatewayServer, tls: ListenerTls, certificate: str, authorities: str) -> GatewayServer:
-    return replace(server, tls=make_downstream_tls(tls, certificate, authorities))
-
-
-def _closed(server: GatewayServer) -> GatewayServer:
-    return replace(server, is_open=False)
-
-
-def _freeze_gateway(
-    node: str, key: ObjectKey, pod: Pod, ports: tuple[GatewayPort, ...], secrets: tuple[Secret, ...]
-) -> Gateway:
-    return Gateway(
-        node=node, key=key, labels=pod.metadata.labels, address=pod.status.pod_ip, ports=ports, secrets=secrets
-    )
 
 
 def _missing(key: ObjectKey, judged: JudgedGateway, selected: _Selected) -> Iterator[Finding]:
