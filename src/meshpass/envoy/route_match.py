@@ -63,6 +63,9 @@ def _build_header(header: HeaderMatch) -> route_v3.HeaderMatcher:
         message.present_match = True
     else:
         message.string_match.CopyFrom(_build_string(header.value, regex=header.regex))
+        # To Envoy a header that is not there meets no condition on its value, not even an inverted one: a route that
+        # refuses whatever has not the right value would be passed by leaving the header out.
+        message.treat_missing_header_as_empty = header.invert
     return message
 
 
