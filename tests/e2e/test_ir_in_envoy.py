@@ -19,6 +19,7 @@ from tests.support.ir_envoy import (
     GUARDED,
     OPEN,
     OUTBOUND_PORT,
+    URL,
     IrEnvoy,
     forward,
     gateway,
@@ -62,7 +63,7 @@ from meshpass.ir import (
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
-URL = "http://www.example.com"
+
 KEYS = public_jwks("main")
 POLICIES = guarded(KEYS)
 BEARER = {"authorization": f"Bearer {sign(DEV)}"}

@@ -54,6 +54,7 @@ OPEN = "open"
 GUARDED = "guarded"
 """A class that requires a token."""
 OUTBOUND_PORT = 15001
+URL = "http://www.example.com"
 GREETING = b"hello\n"
 
 

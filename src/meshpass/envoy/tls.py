@@ -32,6 +32,9 @@ from meshpass.ir import DownstreamTls, Secret, TlsCertificate, TlsVersion, Trust
 HTTP2 = "h2"
 HTTP1 = "http/1.1"
 
+NO_CERTIFICATE = "0" * 64
+"""A hash (SHA-256) that no certificate has."""
+
 _VERSIONS = MappingProxyType(
     {
         TlsVersion.TLS_1_0: TlsParameters.TLSv1_0,
@@ -76,7 +79,7 @@ def build_downstream_socket(tls: DownstreamTls, *protocols: str) -> TransportSoc
 
 
 def build_upstream_socket(tls: UpstreamTls, *protocols: str) -> TransportSocket:
-    """TLS that begins here. Without authorities of its own a server is measured by those of the system."""
+    """TLS that begins here. A server that is to be verified, but by no authorities, is never believed."""
     common = CommonTlsContext(alpn_protocols=protocols)
     if tls.certificate or tls.certificate_file:
         _set_certificate(common, tls.certificate, tls.certificate_file, tls.private_key_file)
@@ -112,7 +115,8 @@ def _set_validation(common: CommonTlsContext, name: str, file: str, names: tuple
     if file:
         validation.trusted_ca.filename = file
     else:
-        validation.system_root_certs.SetInParent()
+        del validation.match_typed_subject_alt_names[:]
+        validation.verify_certificate_hash.append(NO_CERTIFICATE)
     common.validation_context.CopyFrom(validation)
 
 
