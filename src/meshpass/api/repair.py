@@ -6,7 +6,6 @@ The walk follows the type, not the data, so it ends on any data.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -18,6 +17,10 @@ from meshpass.api.fieldpath import unknown_field
 from meshpass.api.struct import OneOfStruct, only_one_of, wire_names
 
 Json = Any
+
+
+LARGEST: Final = 1.7976931348623157e308
+"""The largest double."""
 
 
 class _Dropped:
@@ -167,7 +170,7 @@ def _leaf_problem(value: Json, kind: inspect.Type) -> str | None:
 def _number_problem(value: Json) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return f"expected number, got {json_type(value)}"
-    return None if abs(value) <= sys.float_info.max else "expected number, got one out of range"
+    return None if abs(value) <= LARGEST else "expected number, got one out of range"
 
 
 def _text_problem(value: str, kind: inspect.StrType) -> str | None:
