@@ -134,33 +134,54 @@ def _make_traffic_policies(
 ) -> TrafficPolicies:
     by_key = {policy.key: policy for policy in policies}
     by_kind: dict[str, dict[str, ObjectKey]] = {kind.__name__: {} for kind in TRAFFIC_POLICIES}
-    by_class: dict[str, tuple[ObjectKey, ...]] = {}
     # A class is a hash of its workspace among other things, so no two workspaces decide about one class.
     for (kind, _), one in zip(places, winners, strict=True):
         by_kind[kind].update(one.by_target)
-        for name, key in one.by_target.items():
-            by_class[name] = (*by_class.get(name, ()), key)
-    denied = frozenset(name for name, keys in by_class.items() if any(by_key[key].options is None for key in keys))
-    # Few combinations of policies hold on many classes.
-    merged = {
-        keys: memo(_merge, tuple(by_key[key].options for key in keys))
-        for keys in {keys for name, keys in by_class.items() if name not in denied}
-    }
+    combinations, used = _combine(winners)
+    merged = [memo(_merge, tuple(by_key[key].options for key in keys)) for keys in combinations]
+    options: dict[str, RouteOptions] = {}
+    denied: list[str] = []
+    for name, number in used.items():
+        found = merged[number]
+        if found is None:
+            denied.append(name)
+        else:
+            options[name] = found
     return TrafficPolicies(
-        options=MappingProxyType({name: merged[keys] for name, keys in by_class.items() if name not in denied}),
-        denied=denied,
+        options=MappingProxyType(options),
+        denied=frozenset(denied),
         winners=MappingProxyType(by_kind),
         policies=MappingProxyType(by_key),
         decisions=MappingProxyType(dict(zip(places, winners, strict=True))),
     )
 
 
-def _merge(parts: tuple[RouteOptions | None, ...]) -> RouteOptions:
-    """All that the parts fill, which are of one kind each and fill different fields."""
+def _combine(winners: tuple[Winners[str], ...]) -> tuple[list[tuple[ObjectKey, ...]], dict[str, int]]:
+    """The different combinations of policies that hold together, and class → number of its combination.
+
+    There are many classes and few combinations, so classes are not looked at more closely than that.
+    """
+    combinations: list[tuple[ObjectKey, ...]] = [()]
+    used: dict[str, int] = {}
+    for one in winners:
+        for key, targets in one.won.items():
+            extended: dict[int, int] = {}
+            for name in targets:
+                before = used.get(name, 0)
+                if before not in extended:
+                    extended[before] = len(combinations)
+                    combinations.append((*combinations[before], key))
+                used[name] = extended[before]
+    return combinations, used
+
+
+def _merge(parts: tuple[RouteOptions | None, ...]) -> RouteOptions | None:
+    """All that the parts fill, which are of one kind each and fill different fields; None if one is of a broken policy."""
+    if None in parts:
+        return None
     filled = {
         name: value
         for part in parts
-        if part is not None
         for name in RouteOptions.__dataclass_fields__
         if (value := getattr(part, name)) is not None
     }
