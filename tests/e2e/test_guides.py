@@ -34,11 +34,16 @@ RUN = (
     "optional-tokens",
     "remote-jwks-by-hand",
     "claim-based-routing",
+    "routing",
+    "delegation",
     "cors",
     "retries-and-timeouts",
     "fault-injection",
     "header-manipulation",
     "bookinfo",
+    "gateways",
+    "external-services",
+    "virtual-destinations",
 )
 READ_ONLY = {"README", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""
