@@ -21,23 +21,23 @@ class ClientTlsMode(StrEnum):
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
 
 
-_MODE = "(has(self.mode) ? self.mode : 'SIMPLE')"
-_HAS_CREDENTIAL = "has(self.credentialName) && size(self.credentialName) > 0"
-_HAS_CERTIFICATE = "has(self.clientCertificate) && size(self.clientCertificate) > 0"
-_HAS_KEY = "has(self.privateKey) && size(self.privateKey) > 0"
-
-
 class ClientsideTls(ApiStruct):
     """TLS that the mesh starts."""
 
     rules = (
+        # A port list has no limit, so that a rule of each port may cost nine steps and no more.
         Rule(
-            f"{_MODE} != 'MUTUAL' || {_HAS_CREDENTIAL} || {_HAS_CERTIFICATE} && {_HAS_KEY}",
+            "!has(self.mode) || self.mode != 'MUTUAL'"
+            " || has(self.credentialName) || has(self.clientCertificate) && has(self.privateKey)",
             "clientCertificate and privateKey, or credentialName, must be set when mode is MUTUAL.",
         ),
         Rule(
-            f"{_MODE} != 'ISTIO_MUTUAL' || !({_HAS_CREDENTIAL}) && !({_HAS_CERTIFICATE}) && !({_HAS_KEY})",
-            "clientCertificate, privateKey and credentialName must be empty or unset when mode is ISTIO_MUTUAL.",
+            "!has(self.mode) || self.mode != 'ISTIO_MUTUAL' || !(has(self.clientCertificate) || has(self.privateKey))",
+            "clientCertificate and privateKey must be unset when mode is ISTIO_MUTUAL.",
+        ),
+        Rule(
+            "!has(self.mode) || self.mode != 'ISTIO_MUTUAL' || !has(self.credentialName)",
+            "credentialName must be unset when mode is ISTIO_MUTUAL.",
         ),
     )
 

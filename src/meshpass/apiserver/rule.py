@@ -119,8 +119,11 @@ def uses_old(text: str) -> bool:
     return False
 
 
-def check_expression(text: str, self_type: RuleType, *, result: str, optional_old: bool) -> None:
-    """Raises RuleSyntaxError unless the expression is sound for such values and its result is ``bool`` or ``string``."""
+def check_expression(text: str, self_type: RuleType, *, result: str, optional_old: bool) -> bytes:
+    """The checked expression, serialised (``cel.expr.CheckedExpr``).
+
+    Raises RuleSyntaxError unless it is sound for such values and its result is ``bool`` or ``string``.
+    """
     if optional_old:
         variables = {"self": self_type.type, _HELD: self_type.type}
     else:
@@ -134,6 +137,8 @@ def check_expression(text: str, self_type: RuleType, *, result: str, optional_ol
     # A value of any type is one of the right type as far as a check can tell.
     if program.return_type().name().lower() not in {result, "dyn"}:
         raise RuleSyntaxError(f"must evaluate to a {result}")
+    serialised: bytes = program.serialize()
+    return serialised
 
 
 @cache

@@ -153,7 +153,13 @@ REFUSED = [
         "ExternalService",
         tls(mode="ISTIO_MUTUAL", credentialName="a"),
         "spec.ports[0].clientsideTls",
-        "clientCertificate, privateKey and credentialName must be empty or unset when mode is ISTIO_MUTUAL.",
+        "credentialName must be unset when mode is ISTIO_MUTUAL.",
+    ),
+    (
+        "ExternalService",
+        tls(mode="ISTIO_MUTUAL", privateKey="/a"),
+        "spec.ports[0].clientsideTls",
+        "clientCertificate and privateKey must be unset when mode is ISTIO_MUTUAL.",
     ),
     (
         "ExternalService",
@@ -188,7 +194,7 @@ ALLOWED = [
     ("ExternalService", tls()),
     ("ExternalService", tls(mode="MUTUAL", clientCertificate="/a", privateKey="/b")),
     ("ExternalService", tls(mode="MUTUAL", credentialName="a")),
-    ("ExternalService", tls(mode="ISTIO_MUTUAL", credentialName="", sni="a")),
+    ("ExternalService", tls(mode="ISTIO_MUTUAL", sni="a")),
     ("ExternalService", {"hosts": ["a"], "ports": [{"egressGatewayRoutes": {}}]}),
 ]  # fmt: skip
 

@@ -27,7 +27,11 @@ SPEC: dict[str, Any] = {
         "words": {"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 20}},
         "numbers": {"type": "array", "maxItems": 10, "items": {"type": "integer"}},
         "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-        "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+        "grid": {
+            "type": "array",
+            "maxItems": 9,
+            "items": {"type": "array", "maxItems": 9, "items": {"type": "integer"}},
+        },
         "parts": {
             "type": "array",
             "items": {"type": "object", "properties": {"id": {"type": "string"}, "size": {"type": "integer"}}},
@@ -301,7 +305,8 @@ def test_a_rule_that_cannot_be_kept_refuses_its_definition(rule, field, words):
 @pytest.mark.parametrize("at", [("parts", "items"), ("words", "items")])
 def test_a_change_of_what_cannot_be_told_apart(at):
     """Items of a plain list have no old value, so a rule of their change would never be judged."""
-    (cause,) = validate_crd(make_crd("self == oldSelf", at=at))
+    limited = {**SPEC, "properties": {**SPEC["properties"], "parts": {**SPEC["properties"]["parts"], "maxItems": 9}}}
+    (cause,) = validate_crd(make_crd("self == oldSelf", at=at, spec=limited))
 
     place = f"spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[{at[0]}].items"
     assert str(cause).endswith(f"oldSelf cannot be used on the uncorrelatable portion of the schema within {place}")
@@ -320,3 +325,88 @@ def test_a_kind_without_rules_has_no_tree():
     """Most kinds are not slowed at all."""
     assert rule_tree(SPEC) is None
     assert rule_tree({**SPEC, "x-kubernetes-validations": [{"rule": "true"}]}) is not None
+
+
+UNBOUNDED: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "texts": {"type": "array", "items": {"type": "string"}},
+        "text": {"type": "string"},
+        "few": {"type": "array", "maxItems": 10, "items": {"type": "string", "maxLength": 10}},
+        "record": {"type": "object", "properties": {"text": {"type": "string"}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self.texts.all(a, self.texts.all(b, a == b))",
+        "self.texts.all(a, self.text.matches('(x+x+)+y'))",
+        "self.texts.all(a, a.contains(self.text))",
+        "self.texts.exists(a, self.record == oldSelf.record)",
+        "self.texts.map(a, a + a).exists(a, a.matches('b'))",
+        "self.text.replace('', self.text).replace('', self.text) == ''",
+        "self.text.matches(self.text)",
+        "self.texts.join(self.text).size() == 1",
+    ],
+)
+def test_a_rule_that_may_take_long_refuses_its_definition(rule):
+    """Loops in loops, long texts in loops and texts that grow are told by the schema's limits, before any object."""
+    (cause,) = [cause for cause in validate_crd(make_crd(rule, spec=UNBOUNDED)) if cause.field.endswith(".rule")]
+
+    assert cause.reason == "FieldValueForbidden"
+    assert "Forbidden: estimated rule cost exceeds budget by factor of " in str(cause)
+    assert str(cause).endswith(
+        "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are"
+        " declared)"
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self == oldSelf",
+        "self.few.all(a, self.few.all(b, a == b || a.size() != b.size()))",
+        "self.text.matches('^[a-z]+$') && !self.text.contains('a')",
+        "self.texts.all(a, a != '')",
+        "self.few.join(',').size() < 100 && self.record.text == self.text",
+    ],
+)
+def test_a_rule_that_takes_what_it_takes_is_let_in(rule):
+    """What Kubernetes takes of everyday rules is taken here."""
+    assert validate_crd(make_crd(rule, spec=UNBOUNDED)) == ()
+
+
+def test_all_rules_of_a_definition_together_have_a_limit():
+    """Many rules that pass one by one are refused as a whole."""
+    causes = validate_crd(make_crd(*["self.texts.all(a, a != '')"] * 40, spec=UNBOUNDED))
+
+    assert [cause.field for cause in causes] == ["spec.versions[0].schema.openAPIV3Schema"]
+    assert "estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of" in str(causes[0])
+
+
+def test_loops_end():
+    """An object that makes an expression loop for long is refused in time, and no other rule is judged."""
+    spec = {"type": "object", "properties": {"few": {"type": "array", "maxItems": 200, "items": {"type": "integer"}}}}
+    nested = "self.few.all(a, self.few.all(b, a == b || a != b))"
+    told = judge(make_crd(nested, "false", spec=spec), {"few": list(range(200))})
+
+    assert told == [
+        (
+            "spec: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation rules"
+            f" will be run due to call cost exceeds limit for rule: {nested}"
+        )
+    ]
+
+
+def test_rules_of_one_object_share_a_time_limit(monkeypatch):
+    """When it is over the object is refused, whatever the rest would say."""
+    monkeypatch.setattr("meshpass.apiserver.ruletree.SECONDS_PER_OBJECT", -1.0)
+
+    (told,) = judge(make_crd("true", "true"), {})
+
+    assert told == (
+        'spec: Invalid value: "object": validation failed due to running out of cost budget, no further validation rules'
+        " will be run"
+    )
