@@ -20,6 +20,7 @@ from meshpass.ir import (
     RegexRewrite,
     Route,
     RouteOptions,
+    WeightedBackend,
 )
 
 _REDIRECT_STATUS = MappingProxyType(
@@ -54,18 +55,21 @@ def _build_forward(action: Forward, options: RouteOptions) -> route_v3.RouteActi
     match action.backends:
         case (only,):
             message.cluster = only.backend
-            message.host_rewrite_literal = only.host_rewrite
+            if only.host_rewrite:
+                message.host_rewrite_literal = only.host_rewrite
         case several:
-            message.weighted_clusters.clusters.extend(
-                route_v3.WeightedCluster.ClusterWeight(
-                    name=share.backend, weight=UInt32Value(value=share.weight), host_rewrite_literal=share.host_rewrite
-                )
-                for share in several
-            )
+            message.weighted_clusters.clusters.extend(map(_build_share, several))
     if action.path_rewrite is not None:
         _set_path_rewrite(message, action.path_rewrite)
     if options.retries is not None:
         message.retry_policy.CopyFrom(build_retries(options.retries))
+    return message
+
+
+def _build_share(share: WeightedBackend) -> route_v3.WeightedCluster.ClusterWeight:
+    message = route_v3.WeightedCluster.ClusterWeight(name=share.backend, weight=UInt32Value(value=share.weight))
+    if share.host_rewrite:
+        message.host_rewrite_literal = share.host_rewrite
     return message
 
 
