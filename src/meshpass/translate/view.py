@@ -69,29 +69,29 @@ def translate_routes(  # noqa: PLR0917
     """All hosts that sidecars of a place know: the tables', those known without them, and the answer to any other.
 
     A table whose host is a name of a known host, as workloads of the table's namespace know it, takes that one's place
-    on all its ports. Of several tables with one host the older comes first.
+    on all its ports that it has routes for. Of several tables with one host the older comes first.
     """
-    names: dict[str, Mapping[str, ObjectKey]] = {}
-    ports: dict[ObjectKey, list[KnownHost]] = {}
-    for one in known:
-        ports.setdefault(one.destination.key, []).append(one)
-    of_known: dict[ObjectKey, list[TableRoutes]] = {}
+    names: dict[str, Mapping[str, Group]] = {}
+    reachable = {_group(one, name) for one in known for name in one.names}
+    of_known: dict[Group, list[TableRoutes]] = {}
     of_host: dict[str, list[TableRoutes]] = {}
     for table in tables.tables:
         namespace = table.key.namespace
         own_names = names.get(namespace)
         if own_names is None:
             own_names = names[namespace] = memo(_known_names, memo(known_hosts, cluster, namespace, catalog))
-        named = {own_names[host] for host in table.hosts if own_names.get(host) in ports}
-        for key in sorted(named):
-            of_known.setdefault(key, []).append(table)
-        for host in table.hosts:
-            if own_names.get(host) not in ports and host != "*":
+        named = {own_names[host] for host in table.hosts if own_names.get(host) in reachable}
+        for group in sorted(named):
+            of_known.setdefault(group, []).append(table)
+        # A TLS route of a wildcard host may be for one name of it.
+        asked = dict.fromkeys((*table.hosts, *(name for route in table.tls for name in route.server_names)))
+        for host in asked:
+            if own_names.get(host) not in reachable and host != "*":
                 of_host.setdefault(host, []).append(table)
     deny = gates.GatewayDefaultDenyAllHTTPRequests
     hosts: list[VirtualHost] = []
-    for key, several in ports.items():
-        bound = of_known.get(key)
+    for group, several in _by_group(known, of_known).items():
+        bound = of_known.get(group)
         if bound is None:
             hosts.extend(memo(_known_host, one) for one in several)
         else:
@@ -103,8 +103,30 @@ def translate_routes(  # noqa: PLR0917
     return RouteConfiguration(name=ROUTE_CONFIGURATION, virtual_hosts=(*_unique_domains(hosts), NO_HOST))
 
 
-def _known_names(known: tuple[KnownHost, ...]) -> Mapping[str, ObjectKey]:
-    return {name: one.destination.key for one in reversed(known) for name in one.names}
+Group = tuple[ObjectKey, str]
+"""Names that mean one thing: all those of a Service; of anything else each by itself, with that name."""
+
+
+def _group(known: KnownHost, name: str) -> Group:
+    key = known.destination.key
+    return key, "" if key.kind == "Service" else name
+
+
+def _known_names(known: tuple[KnownHost, ...]) -> Mapping[str, Group]:
+    return {name: _group(one, name) for one in reversed(known) for name in one.names}
+
+
+def _by_group(known: tuple[KnownHost, ...], bound: Mapping[Group, object]) -> Mapping[Group, list[KnownHost]]:
+    """The ports of each group. Names that no table is for stay together."""
+    found: dict[Group, list[KnownHost]] = {}
+    for one in known:
+        parts: dict[Group, list[str]] = {}
+        for name in one.names:
+            group = _group(one, name)
+            parts.setdefault(group if group in bound else (group[0], ""), []).append(name)
+        for group, names in parts.items():
+            found.setdefault(group, []).append(one._replace(names=tuple(names)))
+    return found
 
 
 def _unique_domains(hosts: Iterable[VirtualHost]) -> Iterable[VirtualHost]:
@@ -122,20 +144,27 @@ def _unique_domains(hosts: Iterable[VirtualHost]) -> Iterable[VirtualHost]:
 
 
 def _domains(names: Iterable[str], port: int | None) -> tuple[str, ...]:
-    """What a request for these names on a port (None: any) has as its authority; port 80 may be left out."""
+    """What a request for these names on a port (None: any) has as its authority; port 80 may be left out.
+
+    Envoy has no domain that begins and ends in anything: for a wildcard, any port is 443, that of TLS.
+    """
     if port is None:
-        return tuple(f"{name}:*" for name in names if not name.startswith("*"))
+        return tuple(f"{name}:443" if name.startswith("*") else f"{name}:*" for name in names)
     with_port = tuple(f"{name}:{port}" for name in names)
     return (*names, *with_port) if port == HTTP_PORT else with_port
 
 
 def _known_host(known: KnownHost) -> VirtualHost:
     """A host without any table: every request to it goes where it leads."""
+    route = _known_route(known)
+    return VirtualHost(name=route.name, domains=_domains(known.names, known.port), routes=(route,))
+
+
+def _known_route(known: KnownHost) -> Route:
     backend = known.destination.backend
     forward = Forward(backends=(WeightedBackend(backend=backend, weight=100),))
     match = RouteMatch(connect=not known.destination.http)
-    route = Route(name=backend, match=match, action=forward, selection_class=UNSELECTED)
-    return VirtualHost(name=backend, domains=_domains(known.names, known.port), routes=(route,))
+    return Route(name=backend, match=match, action=forward, selection_class=UNSELECTED)
 
 
 Places = list[tuple[int | None, tuple[str, ...]]]
@@ -148,20 +177,29 @@ def _table_hosts(
     """The ports of one known host, under tables."""
     names = several[0].names
     places: Places = [(one.port, _domains(one.names, one.port)) for one in several]
-    return _make_hosts(names[-1], places, tables, deny_by_default)
+    left = {one.port: _known_route(one) for one in several if _is_left(one, tables)}
+    return _make_hosts(names, places, tables, tables, deny_by_default, left)
+
+
+def _is_left(known: KnownHost, tables: tuple[TableRoutes, ...]) -> bool:
+    """True for a port that tables leave as it is: HTTP, where they have TCP and TLS routes only, and the other way round."""
+    if known.destination.http:
+        return not any(table.classes.counts or table.broken for table in tables)
+    return not any(_is_for(route, known.port) for table in tables for route in (*table.tcp, *table.tls))
 
 
 def _named_hosts(
     host: str, tables: tuple[TableRoutes, ...], _known: tuple[KnownHost, ...], deny_by_default: bool
 ) -> tuple[VirtualHost, ...]:
     """A host that only tables know: HTTP on port 80, and what its TCP and TLS routes are for."""
-    ports: dict[int | None, None] = {HTTP_PORT: None} if any(table.routes for table in tables) else {}
+    http = tuple(table for table in tables if host in table.hosts)
+    ports: dict[int | None, None] = {HTTP_PORT: None} if any(table.routes for table in http) else {}
     for table in tables:
         for route in (*table.tcp, *table.tls):
             if host in _tunnel_names(route, table):
                 ports.update(dict.fromkeys(route.ports or (None,)))
     places: Places = [(port, _domains((host,), port)) for port in ports]
-    return _make_hosts(host, places, tables, deny_by_default)
+    return _make_hosts((host,), places, tables, http, deny_by_default, {})
 
 
 def _tunnel_names(route: TcpRoute, table: TableRoutes) -> tuple[str, ...]:
@@ -169,18 +207,26 @@ def _tunnel_names(route: TcpRoute, table: TableRoutes) -> tuple[str, ...]:
     return route.server_names or table.hosts
 
 
-def _make_hosts(
-    name: str, places: Places, tables: tuple[TableRoutes, ...], deny_by_default: bool
+def _make_hosts(  # noqa: PLR0917
+    names: tuple[str, ...],
+    places: Places,
+    tables: tuple[TableRoutes, ...],
+    http: tuple[TableRoutes, ...],
+    deny_by_default: bool,
+    left: Mapping[int, Route],
 ) -> tuple[VirtualHost, ...]:
-    """One virtual host for all ports that have the same routes."""
-    denied = deny_by_default and any(table.requires_auth for table in tables)
+    """One virtual host for all ports that have the same routes: those of HTTP from ``http``, tunnels from all tables."""
+    name = names[-1]
+    denied = deny_by_default and any(table.requires_auth for table in http)
     by_routes: dict[tuple[int | None, ...], tuple[tuple[Route, ...], list[str]]] = {}
-    special = {placed.port for table in tables for placed in table.routes} - {None}
+    special = {placed.port for table in http for placed in table.routes} - {None}
     special |= {port for table in tables for route in (*table.tcp, *table.tls) for port in route.ports}
     for port, domains in places:
-        which = (port,) if port in special or port is None else ()
+        alone = port is None or port in special or port in left
+        which = (port,) if alone else ()
         if which not in by_routes:
-            routes = (*_http_routes(tables, port), *((DENIED,) if denied else ()), *_tunnels(tables, name, port))
+            own = (left[port],) if port is not None and port in left else ()
+            routes = (*_http_routes(http, port), *((DENIED,) if denied else ()), *_tunnels(tables, names, port), *own)
             by_routes[which] = routes, []
         by_routes[which][1].extend(domains)
     sources = frozenset(ObjectRef(*key) for table in tables for key in table.parts)
@@ -192,7 +238,7 @@ def _make_hosts(
             sources=sources,
         )
         for which, (routes, domains) in by_routes.items()
-        if domains and (routes or not any(table.tcp or table.tls for table in tables))
+        if domains
     )
 
 
@@ -202,16 +248,18 @@ def _http_routes(tables: tuple[TableRoutes, ...], port: int | None) -> Iterable[
     return (placed.route for table in tables for placed in table.routes if placed.port in {None, port})
 
 
-def _tunnels(tables: tuple[TableRoutes, ...], name: str, port: int | None) -> Iterable[Route]:
+def _tunnels(tables: tuple[TableRoutes, ...], names: tuple[str, ...], port: int | None) -> Iterable[Route]:
     """What a CONNECT request to the host gets: the first route that is for it."""
     for table in tables:
         for route in (*table.tcp, *table.tls):
-            if (not route.ports or port in route.ports) and (
-                name in _tunnel_names(route, table) or not route.server_names
-            ):
+            if _is_for(route, port) and not (route.server_names and set(names).isdisjoint(_tunnel_names(route, table))):
                 action = Forward(backends=route.backends) if route.backends else CLOSED
                 yield Route(name=route.name, match=RouteMatch(connect=True), action=action, selection_class=UNSELECTED)
                 return
+
+
+def _is_for(route: TcpRoute, port: int | None) -> bool:
+    return not route.ports or port in route.ports
 
 
 def translate_backends(
