@@ -11,22 +11,13 @@ from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.memo import Memo
-from meshpass.translate.credential import Credentials, credentials_of
-from meshpass.translate.external import (
-    Endpoints,
-    judge_external_endpoint,
-    select_external_endpoints,
-    translate_external_service,
-)
+from meshpass.translate.credential import Credentials
+from meshpass.translate.destinationreport import count_destinations, gather_findings
 from meshpass.translate.externalentry import ExternalEntry
+from meshpass.translate.externalservices import choose_endpoints, translate_external_services
 from meshpass.translate.finding import Finding
 from meshpass.translate.service import ServiceEntry, Services, make_service_entry
-from meshpass.translate.sharedname import find_shared_names
-from meshpass.translate.virtualdestination import (
-    make_backing,
-    select_behind,
-    translate_virtual_destination,
-)
+from meshpass.translate.virtualdestinations import translate_virtual_destinations
 from meshpass.translate.virtualentry import VirtualEntry
 from meshpass.translate.workspace import WorkspaceIndex
 
@@ -91,12 +82,26 @@ def make_catalog(  # noqa: PLR0917
     """
     entries = memo(_index_services, services, memo)
     by_workspace = memo(_by_workspace, entries, workspaces)
-    chosen = memo(_choose_endpoints, external_services, external_endpoints, workspaces, problems)
+    chosen = memo(choose_endpoints, external_services, external_endpoints, workspaces, problems)
     external = memo(
-        _translate_external, external_services, chosen, workspaces, system_authorities, credentials, problems, memo
+        translate_external_services,
+        external_services,
+        chosen,
+        workspaces,
+        system_authorities,
+        credentials,
+        problems,
+        memo,
     )
     virtual = memo(
-        _translate_virtual, virtual_destinations, by_workspace, external, workspaces, management_cluster, problems, memo
+        translate_virtual_destinations,
+        virtual_destinations,
+        by_workspace,
+        external,
+        workspaces,
+        management_cluster,
+        problems,
+        memo,
     )
     outside = memo(_oldest_first, external, virtual.entries)
     return Catalog(
@@ -107,8 +112,8 @@ def make_catalog(  # noqa: PLR0917
         outside_by_workspace=outside,
         workspaces=workspaces,
         clusters=clusters,
-        findings=memo(_gather_findings, external, external_endpoints, virtual, outside, chosen),
-        counts=memo(_count, external, virtual.entries),
+        findings=memo(gather_findings, external, external_endpoints, virtual, outside, chosen),
+        counts=memo(count_destinations, external, virtual.entries),
     )
 
 
@@ -125,101 +130,6 @@ def _by_workspace(services: Services, workspaces: WorkspaceIndex) -> Mapping[str
     return {owner: tuple(several) for owner, several in found.items()}
 
 
-ChosenEndpoints = Mapping[ObjectKey, Endpoints]
-"""ExternalService → the ExternalEndpoints that it selects."""
-
-
-def _choose_endpoints(
-    services: Mapping[ObjectKey, ExternalService],
-    endpoints: Mapping[ObjectKey, ExternalEndpoint],
-    workspaces: WorkspaceIndex,
-    problems: Mapping[ObjectKey, tuple[str, ...]],
-) -> ChosenEndpoints:
-    """Those of the service's own workspace and cluster."""
-    places: dict[tuple[str | None, str], dict[ObjectKey, ExternalEndpoint]] = {}
-    for key in sorted(endpoints):
-        places.setdefault((workspaces.owner(key), key.cluster), {})[key] = endpoints[key]
-    return {
-        key: tuple(
-            (found, None if found in problems else endpoint)
-            for found, endpoint in select_external_endpoints(
-                service, places.get((workspaces.owner(key), key.cluster), {})
-            )
-        )
-        for key, service in services.items()
-    }
-
-
-def _translate_external(  # noqa: PLR0917
-    services: Mapping[ObjectKey, ExternalService],
-    chosen: ChosenEndpoints,
-    workspaces: WorkspaceIndex,
-    system_authorities: str,
-    credentials: Credentials,
-    problems: Mapping[ObjectKey, tuple[str, ...]],
-    memo: Memo,
-) -> Mapping[ObjectKey, ExternalEntry]:
-    return {
-        key: memo(
-            translate_external_service,
-            key,
-            services[key],
-            owner,
-            chosen[key],
-            credentials_of(key, services[key], credentials),
-            system_authorities,
-            problems.get(key, ()),
-        )
-        for key in sorted(services)
-        if (owner := workspaces.owner(key)) is not None
-    }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Virtual:
-    """The VirtualDestinations, with what there is to say about what they select."""
-
-    entries: Mapping[ObjectKey, VirtualEntry]
-    findings: Mapping[ObjectKey, tuple[Finding, ...]]
-
-
-def _translate_virtual(  # noqa: PLR0917
-    destinations: Mapping[ObjectKey, VirtualDestination],
-    services: Mapping[str, tuple[ServiceEntry, ...]],
-    external: Mapping[ObjectKey, ExternalEntry],
-    workspaces: WorkspaceIndex,
-    management_cluster: str,
-    problems: Mapping[ObjectKey, tuple[str, ...]],
-    memo: Memo,
-) -> _Virtual:
-    entries, findings = {}, {}
-    outside: dict[str, list[ExternalEntry]] = {}
-    for entry in external.values():
-        outside.setdefault(entry.workspace, []).append(entry)
-    backings = {
-        owner: memo(make_backing, services.get(owner, ()), tuple(outside.get(owner, ())))
-        for owner in {*services, *outside}
-    }
-    nothing = memo(make_backing, (), ())
-    for key in sorted(destinations):
-        owner = workspaces.owner(key)
-        if owner is None:
-            continue
-        destination = destinations[key]
-        behind = memo(select_behind, key, destination, owner, backings.get(owner, nothing), management_cluster)
-        entries[key] = memo(
-            translate_virtual_destination,
-            key,
-            destination,
-            owner,
-            behind.services,
-            behind.external_services,
-            problems.get(key, ()),
-        )
-        findings[key] = behind.findings
-    return _Virtual(entries=entries, findings=findings)
-
-
 def _oldest_first(
     external: Mapping[ObjectKey, ExternalEntry], virtual: Mapping[ObjectKey, VirtualEntry]
 ) -> Mapping[str, tuple[ExternalEntry | VirtualEntry, ...]]:
@@ -228,40 +138,3 @@ def _oldest_first(
     for entry in sorted(entries, key=lambda one: (*one.age, one.key)):
         found.setdefault(entry.workspace, []).append(entry)
     return {workspace: tuple(entries) for workspace, entries in found.items()}
-
-
-def _gather_findings(
-    external: Mapping[ObjectKey, ExternalEntry],
-    endpoints: Mapping[ObjectKey, ExternalEndpoint],
-    virtual: _Virtual,
-    outside: Mapping[str, tuple[ExternalEntry | VirtualEntry, ...]],
-    chosen: ChosenEndpoints,
-) -> Mapping[ObjectKey, tuple[Finding, ...]]:
-    selected = {key for key in external for key, _ in chosen[key]}
-    found = {
-        key: judge_external_endpoint(key, endpoint, selected=key in selected) for key, endpoint in endpoints.items()
-    }
-    found.update({key: entry.findings for key, entry in external.items()})
-    found.update({key: (*virtual.findings[key], *entry.findings) for key, entry in virtual.entries.items()})
-    for finding in find_shared_names(outside):
-        found[finding.key] = (*found[finding.key], finding)
-    return found
-
-
-def _count(
-    external: Mapping[ObjectKey, ExternalEntry], virtual: Mapping[ObjectKey, VirtualEntry]
-) -> Mapping[ObjectKey, Mapping[str, object]]:
-    counts: dict[ObjectKey, Mapping[str, object]] = {
-        key: {
-            "ownedByWorkspace": entry.workspace,
-            "numSelectedExternalEndpoints": entry.endpoint_count,
-            "numSelectedVirtualGateways": 0,
-        }
-        for key, entry in external.items()
-    }
-    for key, virtual_entry in virtual.items():
-        counts[key] = {
-            "ownedByWorkspace": virtual_entry.workspace,
-            "numSelectedBackingServices": virtual_entry.service_count,
-        }
-    return counts

@@ -86,7 +86,9 @@ def resolve_destination(
     if found is None:
         return DestinationProblem(f"{path}.port", message)
     if subset and isinstance(found, VirtualPort) and found.external_services:
-        return DestinationProblem(f"{path}.subset", f"{kind} {key.name} has ExternalServices behind it, without subsets")
+        return DestinationProblem(
+            f"{path}.subset", f"{kind} {key.name} has ExternalServices behind it, without subsets"
+        )
     problem = "" if isinstance(found, ServicePort) else found.why_not(http=http)
     if problem:
         return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {problem}")
@@ -122,9 +124,7 @@ def make_destination(
             backend, requests = port.backend(entry.key, tail), port.protocol.http
         case VirtualPort():
             backend = port.backend(entry.key, tail, http=http)
-            requests = port.protocol.http or (
-                http and port.protocol is Protocol.TLS and port.requests.tls is not None
-            )
+            requests = port.protocol.http or (http and port.protocol is Protocol.TLS and port.requests.tls is not None)
         case ExternalPort():
             assert isinstance(entry, ExternalEntry)
             # Addresses are equally good; of several hosts, which are not, a route means the first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from meshpass.api.external import ExternalEndpoint, ExternalService, ExternalServicePort
@@ -11,7 +11,7 @@ from meshpass.ir import Endpoint, UpstreamTls
 from meshpass.translate.age import age
 from meshpass.translate.connection import Connection
 from meshpass.translate.credential import Credential
-from meshpass.translate.externaladdress import Address, AddressProblem, place_port, read_address, service_addresses
+from meshpass.translate.externaladdress import Address, place_port, read_address, service_addresses
 from meshpass.translate.externalentry import ExternalEntry, ExternalPort
 from meshpass.translate.externaltls import AUTOMATIC, TlsProblem, TlsSettings, find_tls_notes, translate_tls
 from meshpass.translate.finding import Finding, Reason, Severity, no_effect
@@ -202,46 +202,6 @@ def _find_selection(key: ObjectKey, service: ExternalService, endpoints: Endpoin
     if service.spec.selector and not endpoints:
         message = "selects no ExternalEndpoint of its workspace and cluster; its hosts or addresses are used"
         yield _warn(key, "spec.selector", message, Reason.TARGET_NOT_FOUND)
-
-
-def judge_external_endpoint(key: ObjectKey, endpoint: ExternalEndpoint, *, selected: bool) -> tuple[Finding, ...]:
-    """What there is to know about an ExternalEndpoint by itself."""
-    findings = []
-    address = read_address(endpoint.spec.address)
-    if isinstance(address, AddressProblem):
-        findings.append(_invalid(key, "spec.address", address.message))
-    seen: set[str] = set()
-    for index, port in enumerate(endpoint.spec.ports):
-        path = f"spec.ports[{index}]"
-        if not is_port(port.number):
-            findings.append(_warn(key, f"{path}.number", "is needed"))
-        if len(endpoint.spec.ports) > 1 and (not port.name or port.name in seen):
-            findings.append(
-                _warn(
-                    key,
-                    f"{path}.name",
-                    "another port has this name" if port.name else "is needed where there are several",
-                )
-            )
-        seen.add(port.name)
-    if endpoint.spec.locality is not None:
-        findings.append(no_effect(key, "spec.locality"))
-    if not selected:
-        message = "no ExternalService selects it"
-        findings.append(Finding(key=key, severity=Severity.NOTE, reason=Reason.TARGET_NOT_FOUND, message=message))
-    return tuple(findings)
-
-
-def select_external_endpoints(
-    service: ExternalService, endpoints: Mapping[ObjectKey, ExternalEndpoint]
-) -> tuple[tuple[ObjectKey, ExternalEndpoint], ...]:
-    """Those of the given ones (of the service's workspace and cluster) that its selector means, sorted."""
-    wanted = service.spec.selector
-    return tuple(
-        (key, endpoint)
-        for key, endpoint in endpoints.items()
-        if wanted and wanted.items() <= endpoint.metadata.labels.items()
-    )
 
 
 def _warn(key: ObjectKey, path: str, message: str, reason: Reason = Reason.INVALID) -> Finding:

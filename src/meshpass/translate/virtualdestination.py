@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from meshpass.api.common import ObjectSelector, PortSelector
+from meshpass.api.common import PortSelector
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualdestination import VirtualDestination, VirtualDestinationPort
 from meshpass.translate.age import age
@@ -18,77 +17,6 @@ from meshpass.translate.protocol import Protocol, port_protocol
 from meshpass.translate.selection_class import DestinationPort
 from meshpass.translate.service import ServiceEntry, ServicePort
 from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Backing:
-    """What the VirtualDestinations of one workspace can select."""
-
-    services: tuple[ServiceEntry, ...]
-    external_services: tuple[ExternalEntry, ...]
-
-
-class Behind(NamedTuple):
-    """What one VirtualDestination selects."""
-
-    services: tuple[ServiceEntry, ...]
-    """One of each cluster."""
-    external_services: tuple[ExternalEntry, ...]
-    findings: tuple[Finding, ...]
-
-
-def make_backing(services: tuple[ServiceEntry, ...], external_services: tuple[ExternalEntry, ...]) -> Backing:
-    """To be called through the memo, which makes equal ones one."""
-    return Backing(services=services, external_services=external_services)
-
-
-def select_behind(
-    key: ObjectKey, destination: VirtualDestination, workspace: str, backing: Backing, management_cluster: str
-) -> Behind:
-    """What is behind a VirtualDestination: of its own cluster, or of all if it is in the management cluster.
-
-    Of several Services of one cluster the oldest.
-    """
-    everywhere = key.cluster == management_cluster
-    services: dict[str, list[ServiceEntry]] = {}
-    for service in sorted(backing.services, key=lambda one: one.age):
-        if (everywhere or service.key.cluster == key.cluster) and _is_selected(
-            destination.spec.services, service.key, service.labels, workspace
-        ):
-            services.setdefault(service.key.cluster, []).append(service)
-    return Behind(
-        services=tuple(several[0] for _, several in sorted(services.items())),
-        external_services=tuple(
-            entry
-            for entry in backing.external_services
-            if (everywhere or entry.key.cluster == key.cluster)
-            and _is_selected(destination.spec.external_services, entry.key, entry.labels, workspace)
-        ),
-        findings=tuple(
-            _warn(
-                key,
-                "spec.services",
-                f"selects {len(several)} Services of cluster {cluster}; the oldest, "
-                f"{several[0].key.namespace}/{several[0].key.name}, is used",
-                Reason.CONFLICTED,
-            )
-            for cluster, several in sorted(services.items())
-            if len(several) > 1
-        ),
-    )
-
-
-def _is_selected(
-    selectors: Iterable[ObjectSelector], key: ObjectKey, labels: Mapping[str, str], workspace: str
-) -> bool:
-    return any(
-        selector.name in {"", key.name}
-        and selector.namespace in {"", key.namespace}
-        and selector.cluster in {"", key.cluster}
-        and selector.workspace in {"", workspace}
-        and selector.labels.items() <= labels.items()
-        for selector in selectors
-    )
 
 
 def translate_virtual_destination(  # noqa: PLR0917
