@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from meshpass.api.common import ObjectSelector
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualgateway import AppProtocol, GatewayTlsMode, Listener, VirtualGateway
-from meshpass.translate.finding import Finding, Reason, Severity, no_effect
+from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gatewayhost import ANY_HOST, EVERY_TABLE, AllowedTables, read_allowed_host, server_name
 from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway, JudgedListener, ServerKind, WantedPort
 from meshpass.translate.gatewaytls import TERMINATING, judge_tls
@@ -98,8 +98,6 @@ def _judge_hosts(key: ObjectKey, listener: Listener, path: str) -> Iterator[Find
             yield Finding(
                 key=key, severity=Severity.INVALID, reason=Reason.INVALID_HOST, path=f"{here}.host", message=message
             )
-        if entry.allowed_routes:
-            yield no_effect(key, f"{here}.allowedRoutes")
 
 
 def _is_host(finding: Finding, path: str) -> bool:
