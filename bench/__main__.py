@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.churn import measure_churn
+from bench.core import measure_core
 from bench.edit import measure_edits
 from bench.machine import OtherPrograms, describe_machine
 from bench.memory import measure_memory
 from bench.mesh import Mesh, run_mesh
 from bench.profile import print_profile
 from bench.result import Row, Verdict
+from bench.scale import measure_scale
 from bench.start import measure_start
 from bench.throughput import measure_throughput
 
@@ -26,9 +28,11 @@ ON_A_MESH: dict[str, Callable[[Mesh], Iterator[Row]]] = {
     "edit": measure_edits,
     "throughput": measure_throughput,
     "churn": measure_churn,
+    "scale": measure_scale,
 }
 """Each gets a mesh of its own: none finds what another left."""
-MEASURES = ("start", *ON_A_MESH)
+WITHOUT_A_MESH: dict[str, Callable[[], Iterator[Row]]] = {"core": measure_core, "start": measure_start}
+MEASURES = (*WITHOUT_A_MESH, *ON_A_MESH)
 
 
 def main() -> int:
@@ -56,8 +60,8 @@ def main() -> int:
 
 
 def _measure(name: str) -> Iterator[Row]:
-    if name == "start":
-        yield from measure_start()
+    if name in WITHOUT_A_MESH:
+        yield from WITHOUT_A_MESH[name]()
         return
     with run_mesh() as mesh:
         others = OtherPrograms()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.mesh import ApiConnection, BenchError, Mesh, note
-from bench.objects import HOST, ISSUERS, RouteShape, issuer_policy, token
+from bench.objects import HOST, ISSUERS, Raw, RouteShape, issuer_policy, token
 from bench.result import Row, aimed, milliseconds, percentile
 from bench.wire import Connection, monotonic_ms, render_request
 
@@ -87,14 +87,15 @@ def run_edits(mesh: Mesh, shape: RouteShape, *, edits: int = EDITS) -> list[Edit
         for number in range(WARM_UP + edits):
             turn = (number + 1) % 2
             # No token of issuer A passes under the policy of issuer B.
-            done.append(_edit(api, policies[turn], client, request, expected=401 if turn else 200))
+            done.append(run_edit(api, policies[turn], client, request, expected=401 if turn else 200))
             time.sleep(random.uniform(*PAUSE_SECONDS))
     return done[WARM_UP:]
 
 
-def _edit(api: ApiConnection, policy: dict[str, object], client: Connection, request: bytes, *, expected: int) -> Edit:
+def run_edit(api: ApiConnection, edited: Raw, client: Connection, request: bytes, *, expected: int) -> Edit:
+    """Store the object as edited, and ask until the answer has the expected status, which it does not have before."""
     while True:
-        update = api.render_update(policy)
+        update = api.render_update(edited)
         if client.ask(request).status == expected:
             raise BenchError("the new verdict was there before the edit")
         sent = monotonic_ms()

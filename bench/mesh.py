@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,19 +22,15 @@ import yaml
 from bench.objects import NAMESPACE, Raw, RouteShape, route_tables, upstream_objects
 from bench.upstream import run_upstream
 from bench.wire import Answer, Connection
+from meshpass.api.kinds import kind_of
 from meshpass.localmesh.control import read_raw_status, wait_in_sync
 from meshpass.localmesh.detach import start_detached
 from meshpass.localmesh.directory import MeshRecord, StateDirectory, control_socket
-from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.stop import stop_mesh
 
 CLUSTER = "cluster1"
-_PLURALS = {
-    "Service": "services",
-    "EndpointSlice": "endpointslices",
-    "RouteTable": "routetables",
-    "JWTPolicy": "jwtpolicies",
-}
+MESH_FILE = Path(__file__).with_name("mesh.yaml")
+STORING_CONNECTIONS = 8
 _SYNC_SECONDS = 60.0
 
 Start = Callable[[StateDirectory], MeshRecord]
@@ -100,7 +97,9 @@ def _check(answer: Answer, what: str) -> None:
 def collection_path(raw: Raw) -> str:
     version = raw["apiVersion"]
     prefix = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    return f"{prefix}/namespaces/{NAMESPACE}/{_PLURALS[raw['kind']]}"
+    kind = kind_of(version, raw["kind"])
+    assert kind is not None
+    return f"{prefix}/namespaces/{NAMESPACE}/{kind.plural}"
 
 
 def object_path(raw: Raw) -> str:
@@ -150,11 +149,27 @@ class Mesh:
             raise BenchError(f"late after {_SYNC_SECONDS:g} s: {', '.join(late)}")
 
     def store(self, objects: Iterable[Raw]) -> None:
-        """The objects are stored and every proxy has them."""
+        """The objects are stored, in no fixed order, and every proxy has them."""
+        self.send(objects)
+        self.wait()
+
+    def send(self, objects: Iterable[Raw]) -> None:
+        """The objects are stored, by a few connections at once."""
+        given = tuple(objects)
+        shares = [given[start::STORING_CONNECTIONS] for start in range(STORING_CONNECTIONS)]
+        with ThreadPoolExecutor(STORING_CONNECTIONS) as pool:
+            for _ in pool.map(self._send, filter(None, shares)):
+                pass  # what went wrong is raised here
+
+    def _send(self, objects: Iterable[Raw]) -> None:
         with self.api() as api:
             for raw in objects:
                 api.store(raw)
-        self.wait()
+
+    def restarted(self) -> Mesh:
+        """The mesh, stopped and started again with what is stored."""
+        stop_mesh(self.state)
+        return Mesh(state=self.state, record=start_as_users_do(self.state))
 
     def set_routes(self, shape: RouteShape) -> None:
         """The protected routes are exactly these, and every proxy has them."""
@@ -168,8 +183,8 @@ class Mesh:
 
 
 def start_as_users_do(state: StateDirectory) -> MeshRecord:
-    """The supervisor runs as with `meshpass up --detach`, and ends with this process."""
-    return start_detached(default_mesh_path(), state, lambda _line: None, tied=True)
+    """The supervisor runs as with `meshpass up --detach -f MESH_FILE`, and ends with this process."""
+    return start_detached(MESH_FILE, state, lambda _line: None, tied=True)
 
 
 @contextmanager

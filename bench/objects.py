@@ -44,8 +44,8 @@ class RouteShape:
 def upstream_objects(port: int) -> Iterator[Raw]:
     """A Service whose only endpoint is the upstream at 127.0.0.1:``port``, without a sidecar in between."""
     ports = [{"name": "http", "port": UPSTREAM_PORT, "protocol": "TCP"}]
-    yield _object("v1", "Service", UPSTREAM, {"spec": {"ports": ports}})
-    yield _object(
+    yield make_object("v1", "Service", UPSTREAM, {"spec": {"ports": ports}})
+    yield make_object(
         "discovery.k8s.io/v1",
         "EndpointSlice",
         UPSTREAM,
@@ -72,18 +72,23 @@ def _protected_route(number: int, shape: RouteShape) -> Raw:
 
 
 def _route(name: str, prefix: str, labels: dict[str, str]) -> Raw:
+    return {"name": name, "labels": labels, "matchers": [{"uri": {"prefix": prefix}}], "forwardTo": forward()}
+
+
+def forward() -> Raw:
+    """The action of a route: to the upstream."""
     destination = {"ref": {"name": UPSTREAM, "namespace": NAMESPACE}, "port": {"number": UPSTREAM_PORT}}
-    return {
-        "name": name,
-        "labels": labels,
-        "matchers": [{"uri": {"prefix": prefix}}],
-        "forwardTo": {"destinations": [destination]},
-    }
+    return {"destinations": [destination]}
 
 
 def _table(name: str, routes: list[Raw]) -> Raw:
     spec = {"hosts": [HOST], "workloadSelectors": [{}], "http": routes}
-    return _object("networking.gloo.solo.io/v2", "RouteTable", name, {"spec": spec}, {"bench": "routes"})
+    return make_table(name, spec, {"bench": "routes"})
+
+
+def make_table(name: str, spec: Raw, labels: dict[str, str]) -> Raw:
+    """A RouteTable in the benchmark's namespace."""
+    return make_object("networking.gloo.solo.io/v2", "RouteTable", name, {"spec": spec}, labels)
 
 
 def policy(providers: Raw) -> Raw:
@@ -92,7 +97,7 @@ def policy(providers: Raw) -> Raw:
         "applyToRoutes": [{"route": {"labels": {"guard": "token"}}}],
         "config": {"phase": {"preAuthz": {}}, "providers": providers},
     }
-    return _object("security.policy.gloo.solo.io/v2", "JWTPolicy", POLICY, {"spec": spec})
+    return make_object("security.policy.gloo.solo.io/v2", "JWTPolicy", POLICY, {"spec": spec})
 
 
 def issuer_policy(issuer: str) -> Raw:
@@ -135,6 +140,7 @@ def other_key() -> PrivateKey:
     return generate_key(Algorithm.RS256)
 
 
-def _object(api_version: str, kind: str, name: str, rest: Raw, labels: dict[str, str] | None = None) -> Raw:
+def make_object(api_version: str, kind: str, name: str, rest: Raw, labels: dict[str, str] | None = None) -> Raw:
+    """An object in the benchmark's namespace; ``rest`` is all but its metadata."""
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels or {}}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **rest}

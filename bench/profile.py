@@ -19,11 +19,10 @@ from rich.table import Table
 
 from bench import probe
 from bench.edit import Edit, describe, run_edits
-from bench.mesh import BenchError, Mesh, note, run_mesh, scratch_directory
+from bench.mesh import MESH_FILE, BenchError, Mesh, note, run_mesh, scratch_directory
 from bench.objects import RouteShape
 from bench.result import milliseconds, percentile
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
-from meshpass.localmesh.meshfile import default_mesh_path
 
 TIMED_EDITS = 100
 PROFILED_EDITS = 60
@@ -56,7 +55,7 @@ class ProbedMesh:
         state.prepare()
         command = [
             *(sys.executable, "-m", "bench.probe"),
-            *(str(default_mesh_path()), str(state.path), str(self.output)),
+            *(str(MESH_FILE), str(state.path), str(self.output)),
         ]
         self._process = subprocess.Popen(command)
         deadline = time.monotonic() + _START_SECONDS

@@ -63,3 +63,12 @@ def count(value: float) -> str:
 
 def mebibytes(value: float) -> str:
     return f"{value / 2**20:.0f} MiB"
+
+
+def megabytes(value: float) -> str:
+    """Of a million bytes, as aims have them."""
+    return f"{value / 1e6:.0f} MB"
+
+
+def kilobytes(value: float) -> str:
+    return f"{value / 1e3:,.1f} kB"
