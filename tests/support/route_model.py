@@ -65,7 +65,9 @@ class Model:
 
     def _tables_of(self, name: str, port: int, service: str | None) -> list[Manifest] | None:
         """The tables that a request goes by; None if there are none for its host."""
-        hosts = {host.lower(): [] for table in self._tables for host in table["spec"].get("hosts", ())}
+        hosts: dict[str, list[Manifest]] = {
+            host.lower(): [] for table in self._tables for host in table["spec"].get("hosts", ())
+        }
         for table in self._tables:
             for host in dict.fromkeys(host.lower() for host in table["spec"].get("hosts", ())):
                 hosts[host].append(table)
@@ -136,7 +138,7 @@ def _path_matches(uri: Manifest, path: str) -> bool:
     wanted = uri.get("exact", uri.get("prefix", "/"))
     if uri.get("ignoreCase"):
         wanted, path = wanted.lower(), path.lower()
-    return bool(path == wanted) if "exact" in uri else path.startswith(wanted)
+    return bool(path == wanted if "exact" in uri else path.startswith(wanted))
 
 
 def _header(condition: Manifest, asked: Asked) -> bool:

@@ -50,6 +50,11 @@ class Problem(NamedTuple):
     message: str
 
 
+def is_of_destination(path: str) -> bool:
+    """True for the path of a field that names where requests go."""
+    return ".destinations[" in path or path.startswith("spec.defaultDestination")
+
+
 class Action(NamedTuple):
     """What a route does. With problems it does nothing of it, and answers 500."""
 

@@ -11,7 +11,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import Delegate, HTTPRoute, RouteTable, SortMethod
 from meshpass.ir import Route, RouteAction
 from meshpass.memo import Memo
-from meshpass.translate.action import REPLACED, Problem, translate_action
+from meshpass.translate.action import REPLACED, Problem, is_of_destination, translate_action
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination
 from meshpass.translate.finding import NO_EFFECT_YET, Finding, Reason, Severity, no_effect
@@ -175,6 +175,9 @@ def _add_delegate(  # noqa: PLR0917
         problems = (*problems, *head.problems[-1:])
     children = choose_children(delegate, tables)
     problems = (*problems, *_child_problems(children, within, f"{path}.delegate.routeTables"))
+    if delegate.allowed_routes:
+        # It limits cloud functions, and a route that calls one is answered 500 whatever it says.
+        branch.findings.append(no_effect(place.key, f"{path}.delegate.allowedRoutes"))
     leaves: list[Leaf] = []
     if not problems:
         found = [
@@ -240,6 +243,6 @@ def _child_problems(children: tuple[KnownTable, ...], within: RouteContext, path
 def _finding(key: ObjectKey, severity: Severity, problem: Problem) -> Finding:
     if problem.message == NO_EFFECT_YET:
         return no_effect(key, problem.path, severity)
-    missing = ".destinations[" in problem.path or problem.path.endswith(".delegate.routeTables")
+    missing = is_of_destination(problem.path) or problem.path.endswith(".delegate.routeTables")
     reason = Reason.BACKEND_NOT_FOUND if missing else Reason.INVALID
     return Finding(key=key, severity=severity, reason=reason, path=problem.path, message=problem.message)

@@ -57,11 +57,12 @@ def settle_tables(
         routes, binding, tree = tables[key], bindings[key], kept.get(key)
         if not routes.broken and not binding.findings:
             trees[key] = memo(_make_tree, routes, binding)
-        elif tree is not None:
+        elif tree is not None and tree.routes.workspace == routes.workspace:
             trees[key] = tree
             served[key] = memo(_thaw, routes, tree)
             bound[key] = replace(tree.binding, findings=binding.findings)
-    return Settled(tables=served, bindings=bound, trees=trees)
+    # The same object as long as nothing of it changed: it comes back as ``kept``, and this goes by identity.
+    return Settled(tables=served, bindings=bound, trees=kept if trees == kept else trees)
 
 
 def _make_tree(routes: TableRoutes, binding: Binding) -> FrozenTree:

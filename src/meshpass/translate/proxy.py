@@ -93,7 +93,7 @@ def _backends(
 
 
 def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
-    destinations = memo(used_destinations, known, tables)
+    destinations = memo(used_destinations, known, tables, resolution.catalog)
     return memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, memo)
 
 

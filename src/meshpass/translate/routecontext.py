@@ -52,8 +52,8 @@ def root_context(key: ObjectKey, table: RouteTable) -> RouteContext:
 
 def table_context(key: ObjectKey, table: RouteTable, above: RouteContext) -> tuple[RouteContext, tuple[Problem, ...]]:
     """The context within a delegated table: workloads have to meet its own selectors too (behaviour §5.2)."""
-    if not table.spec.workload_selectors:
-        return above, ()
+    if not table.spec.workload_selectors or not above.selectors:
+        return above, ()  # without selectors above, the routes are for gateways alone, which are chosen otherwise
     own = _own_selectors(key, table)
     both = tuple(
         tuple(sorted({*upper, *lower}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import RouteTable
 from meshpass.memo import Memo
-from meshpass.translate.action import Problem
+from meshpass.translate.action import Problem, is_of_destination
 from meshpass.translate.branch import translate_branch
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.finding import Finding, Reason, Severity
@@ -35,6 +35,10 @@ def translate_table(  # noqa: PLR0917
     others = translate_tcp_routes(key, table, hosts, wrong, catalog)
     findings = [*branch.findings, *host_findings]
     findings.extend(_finding(key, problem) for problem in dict.fromkeys(others.problems))
+    if not table.spec.hosts:
+        message = "has no effect on a table without hosts: only HTTP routes are delegated"
+        unused = [f"spec.{kind}" for kind in ("tcp", "tls") if getattr(table.spec, kind)]
+        findings.extend(_finding(key, Problem(path, message)) for path in unused)
     routes = tuple(route for leaf in branch.leaves for route in leaf.routes)
     return TableRoutes(
         key=key,
@@ -54,7 +58,10 @@ def translate_table(  # noqa: PLR0917
         ),
         parts=branch.parts,
         parents=branch.parents,
-        broken=branch.broken or others.broken > 0 or any(one.severity is Severity.INVALID for one in host_findings),
+        broken=branch.broken
+        or others.broken > 0
+        or bool(unreadable)
+        or any(one.severity is Severity.INVALID for one in host_findings),
         findings=tuple(dict.fromkeys(findings)),
     )
 
@@ -66,7 +73,7 @@ def _matched_names(routes: tuple[PlacedRoute, ...]) -> MatchedNames:
 
 
 def _finding(key: ObjectKey, problem: Problem) -> Finding:
-    reason = Reason.BACKEND_NOT_FOUND if ".destinations[" in problem.path else Reason.INVALID
+    reason = Reason.BACKEND_NOT_FOUND if is_of_destination(problem.path) else Reason.INVALID
     return Finding(key=key, severity=Severity.WARNING, reason=reason, path=problem.path, message=problem.message)
 
 

@@ -21,6 +21,7 @@ from meshpass.memo import Memo
 from meshpass.translate.backend import EndpointIndex, translate_backend
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination
+from meshpass.translate.frozendestination import is_current
 from meshpass.translate.knownhost import KnownHost, known_hosts
 from meshpass.translate.selection_class import UNSELECTED, RouteProperties
 from meshpass.translate.settings import FeatureGates
@@ -272,14 +273,23 @@ def translate_backends(
     """Every backend that the routes of a view may send to, sorted by name."""
     wanted = {one.destination.backend: one.destination for one in known}
     wanted.update((found.backend, found) for table in tables.tables for found in table.destinations)
-    return tuple(translate_backend(wanted[name], catalog, endpoints, memo) for name in sorted(wanted))
+    return tuple(
+        translate_backend(wanted[name], catalog, endpoints, memo)
+        if is_current(wanted[name], catalog)
+        else memo(_empty_backend, name)
+        for name in sorted(wanted)
+    )
 
 
-def used_destinations(known: tuple[KnownHost, ...], tables: TableSet) -> tuple[Destination, ...]:
-    """Whatever the routes of a view may send to, each once."""
+def _empty_backend(name: str) -> Backend:
+    return Backend(name=name, endpoints=())
+
+
+def used_destinations(known: tuple[KnownHost, ...], tables: TableSet, catalog: Catalog) -> tuple[Destination, ...]:
+    """Whatever the routes of a view may send to and is there, each once."""
     found = dict.fromkeys(one.destination for one in known)
     found.update(dict.fromkeys(found for table in tables.tables for found in table.destinations))
-    return tuple(found)
+    return tuple(one for one in found if is_current(one, catalog))
 
 
 def selection_classes(tables: tuple[TableClasses, ...]) -> Mapping[str, RouteProperties | None]:
