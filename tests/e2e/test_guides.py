@@ -45,7 +45,7 @@ RUN = (
     "external-services",
     "virtual-destinations",
 )
-READ_ONLY = {"README", "local-mesh", "mesh-file", "remote-jwks", "audit"}
+READ_ONLY = {"README", "admission", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""
 
 SECONDS = 90

@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any, Final, NamedTuple
 
-from cel.expr.checked_pb2 import CheckedExpr
-from google.protobuf.any_pb2 import Any as AnyMessage
-
 from meshpass.apiserver.rulename import identifier
+from meshpass.apiserver.ruletypes import syntax
 
 RULE_LIMIT: Final = 10_000_000
 """Of one rule, for all the values of an object that it is of."""
@@ -41,9 +39,7 @@ class _Estimate(NamedTuple):
 def estimated_cost(program: bytes, schema: Mapping[str, Any], old: str = "oldSelf") -> int:
     """The worst cost of a checked expression of one value of the schema."""
     held = _Estimate(1, schema, _size(schema, 1), 1)
-    checked = CheckedExpr()
-    AnyMessage.FromString(program).Unpack(checked)
-    return _cost(checked.expr, {"self": held, old: held}).cost
+    return _cost(syntax(program), {"self": held, old: held}).cost
 
 
 def cardinality(schema: Mapping[str, Any], among: int | None) -> int:

@@ -1,5 +1,7 @@
 """The type of a schema's values in the Common Expression Language, so that an expression can be checked without a value.
 
+All that is protobuf of it: types, the syntax of expressions, times.
+
 The types of Kubernetes (apiserver ``pkg/cel/common/schemas.go``) in protobuf descriptors, which is how the language
 knows records. Descriptors have no list of lists and no map of lists: the inner ones hold anything.
 """
@@ -9,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from cel.expr.checked_pb2 import CheckedExpr  # type: ignore[import-untyped]
 from cel_expr_python import cel
-from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
+from google.protobuf import any_pb2, duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
@@ -71,6 +74,13 @@ def with_object_meta(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema of an object as rules at its root see it: of its metadata the names alone."""
     own = schema.get("properties") or {}
     return {**schema, "type": "object", "properties": {**own, "apiVersion": _TEXT, "kind": _TEXT, "metadata": _META}}
+
+
+def syntax(checked: bytes) -> Any:
+    """The ``cel.expr.Expr`` of a serialised expression."""
+    found = CheckedExpr()
+    any_pb2.Any.FromString(checked).Unpack(found)
+    return found.expr
 
 
 def as_timestamp(text: str) -> Any:
