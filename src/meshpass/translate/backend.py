@@ -16,10 +16,10 @@ from meshpass.translate.catalog import Catalog
 from meshpass.translate.connection import Connection
 from meshpass.translate.credential import authorities_name, make_authorities, make_certificate, named_secret
 from meshpass.translate.destination import Destination, make_destination
-from meshpass.translate.externalentry import ExternalEntry
-from meshpass.translate.service import ServiceEntry
+from meshpass.translate.externalentry import ExternalPort
+from meshpass.translate.service import ServicePort
 from meshpass.translate.socketaddress import make_endpoint
-from meshpass.translate.virtualentry import VirtualEntry, VirtualPort
+from meshpass.translate.virtualentry import VirtualPort
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -102,9 +102,12 @@ def _by_address(pods: Mapping[ObjectKey, Pod]) -> Mapping[tuple[str, str], Pod]:
 
 
 def translate_backend(destination: Destination, catalog: Catalog, endpoints: EndpointIndex, memo: Memo) -> Backend:
-    """The backend that a destination names. The same object as long as it is equal."""
+    """The backend that a destination names. The same object as long as it is equal.
+
+    A frozen route may name what is gone by now, or must not be sent to any more: its backend has no endpoints.
+    """
     found = find_endpoints(destination, catalog, endpoints)
-    connection = find_connection(destination, catalog)
+    connection = find_connection(destination, catalog) or Connection()
     return memo(_make_backend, destination.backend, found, connection.http2, connection.resolve, connection.tls)
 
 
@@ -114,53 +117,59 @@ def _make_backend(
     return Backend(name=name, endpoints=endpoints, http2=http2, resolve=resolve, tls=tls)
 
 
-def find_connection(destination: Destination, catalog: Catalog) -> Connection:
-    """How the backend of a destination is spoken to."""
-    match catalog.get(destination.key):
-        case ServiceEntry() as service:
-            return service.port(destination.port).connection
-        case ExternalEntry() | VirtualEntry() as entry:
-            port = entry.port(destination.port)
-            return port.tunnel if destination.tunnel else port.requests
+def find_connection(destination: Destination, catalog: Catalog) -> Connection | None:
+    """How the backend of a destination is spoken to; None if nothing may be sent there."""
+    match _find_port(destination, catalog):
         case None:
-            raise KeyError(destination.key)
+            return None
+        case ServicePort() as port:
+            return port.connection
+        case port:
+            return port.tunnel if destination.tunnel else port.requests
+
+
+def _find_port(destination: Destination, catalog: Catalog) -> ServicePort | ExternalPort | VirtualPort | None:
+    """The port, if it is there and may be sent to."""
+    entry = catalog.get(destination.key)
+    port = entry.port(destination.port) if entry is not None else None
+    if port is None or isinstance(port, ServicePort):
+        return port
+    return None if port.why_not(http=not destination.tunnel) else port
 
 
 def find_endpoints(destination: Destination, catalog: Catalog, endpoints: EndpointIndex) -> tuple[Endpoint, ...]:
     """Where the requests of a destination go now; sorted, each once."""
-    match catalog.get(destination.key):
-        case ServiceEntry():
-            return _service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
-        case ExternalEntry() as service:
-            found = service.port(destination.port).endpoints
-            return (
-                tuple(one for one in found if one.address == destination.host)
-                if service.by_name and destination.host
-                else found
-            )
-        case VirtualEntry() as virtual:
-            return _virtual_endpoints(virtual.port(destination.port), destination.subset, catalog, endpoints)
+    match _find_port(destination, catalog):
         case None:
-            raise KeyError(destination.key)
+            return ()
+        case ServicePort():
+            return _service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
+        case VirtualPort() as port:
+            return _virtual_endpoints(port, destination, catalog, endpoints)
+        case port:
+            by_name = catalog.external_services[destination.key].by_name and destination.host
+            return tuple(one for one in port.endpoints if not by_name or one.address == destination.host)
 
 
 def _virtual_endpoints(
-    port: VirtualPort, subset: tuple[tuple[str, str], ...], catalog: Catalog, endpoints: EndpointIndex
+    port: VirtualPort, destination: Destination, catalog: Catalog, endpoints: EndpointIndex
 ) -> tuple[Endpoint, ...]:
     found: set[Endpoint] = set()
     for key, number in port.services:
-        found.update(_service_endpoints(key, number, subset, catalog, endpoints))
+        found.update(_service_endpoints(key, number, destination.subset, catalog, endpoints))
     for key, number in port.external_services:
         service = catalog.external_services[key]
-        found.update(find_endpoints(make_destination(service, service.port(number)), catalog, endpoints))
+        behind = service.port(number)
+        if behind is not None:
+            one = make_destination(service, behind, http=not destination.tunnel)
+            found.update(find_endpoints(one, catalog, endpoints))
     return tuple(sorted(found))
 
 
 def _service_endpoints(
     key: ObjectKey, number: int, subset: tuple[tuple[str, str], ...], catalog: Catalog, endpoints: EndpointIndex
 ) -> tuple[Endpoint, ...]:
-    port = catalog.services[key].port(number)
-    found = endpoints.places.get((key.cluster, key.namespace, key.name, port.name), ())
+    found = endpoints.places.get((key.cluster, key.namespace, key.name, catalog.port_name(key, number)), ())
     if subset:
         found = tuple(one for one in found if _is_in_subset(one, key, endpoints, dict(subset)))
     return tuple(dict.fromkeys(endpoint for endpoint, _ in found))
@@ -179,7 +188,8 @@ def backend_secrets(
     """The certificates that the backends of these destinations name; sorted by name."""
     found: dict[str, ProxySecret] = {}
     for destination in destinations:
-        tls = find_connection(destination, catalog).tls if destination.key.kind != "Service" else None
+        connection = find_connection(destination, catalog)
+        tls = connection.tls if connection is not None else None
         for name in (tls.certificate, tls.authorities) if tls is not None else ():
             if name and name not in found:
                 key = named_secret(name)

@@ -57,8 +57,8 @@ class Catalog:
     def port_name(self, key: ObjectKey, number: int) -> str:
         """The name of a destination's port; empty for one that has none, or is not there."""
         found = self.get(key)
-        ports = found.ports if found is not None else ()
-        return next((port.name for port in ports if port.number == number), "")
+        port = found.port(number) if found is not None else None
+        return port.name if port is not None else ""
 
 
 def make_catalog(  # noqa: PLR0917

@@ -64,6 +64,6 @@ class ExternalEntry:
         """Its first name without a wildcard; empty if there is none."""
         return next((name for name in self.names if "*" not in name), "")
 
-    def port(self, number: int) -> ExternalPort:
-        """The port of a number that it has."""
-        return next(port for port in self.ports if port.number == number)
+    def port(self, number: int) -> ExternalPort | None:
+        """The port of this number; None if it has none."""
+        return next((port for port in self.ports if port.number == number), None)

@@ -49,9 +49,9 @@ class ServiceEntry:
         """Its full name."""
         return f"{self.key.name}.{self.key.namespace}.svc.{CLUSTER_DOMAIN}".lower()
 
-    def port(self, number: int) -> ServicePort:
-        """The port of a number that it has."""
-        return next(port for port in self.ports if port.number == number)
+    def port(self, number: int) -> ServicePort | None:
+        """The port of this number; None if it has none."""
+        return next((port for port in self.ports if port.number == number), None)
 
     def hostnames(self, namespace: str) -> tuple[str, ...]:
         """The names by which workloads of ``namespace`` know this Service (decision 28)."""

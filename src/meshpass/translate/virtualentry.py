@@ -66,6 +66,6 @@ class VirtualEntry:
         """Its first host; empty if it has none."""
         return next(iter(self.names), "")
 
-    def port(self, number: int) -> VirtualPort:
-        """The port of a number that it has."""
-        return next(port for port in self.ports if port.number == number)
+    def port(self, number: int) -> VirtualPort | None:
+        """The port of this number; None if it has none."""
+        return next((port for port in self.ports if port.number == number), None)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.catalog import build_catalog, build_endpoints, endpoint_slice, pod, service
+from tests.support.catalog import build_catalog, build_endpoints, endpoint_slice, external_service, pod, service
 from tests.support.objects import object_set, read_objects
 
-from meshpass.api.common import DestinationReference, ObjectReference
+from meshpass.api.common import DestinationKind, DestinationReference, ObjectReference
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.ir import Backend, Endpoint
 from meshpass.memo import Memo
@@ -120,3 +120,29 @@ def test_the_catalog_does_not_follow_endpoints() -> None:
     assert after is not before
     key = ObjectKey("Service", "cluster1", "httpbin", "httpbin")
     assert after.services[key] is before.services[key]
+
+
+def outside(**port: Any) -> dict[str, Any]:
+    spec = {"number": 443, "protocol": "HTTPS", "targetPort": {"number": 1}, **port}
+    return external_service(addresses=["192.0.2.1"], ports=[spec])
+
+
+def test_what_a_frozen_route_names_and_is_gone_has_no_endpoints() -> None:
+    """Nor has what must not be sent to any more: never is it sent to in another way than was asked for."""
+    reference = DestinationReference(ref=ObjectReference(name="outside"), kind=DestinationKind.EXTERNAL_SERVICE)
+    kept = resolve_destination(reference, TABLE, "d", build_catalog(outside()))
+    assert isinstance(kept, Destination)
+    states = {
+        "sound": (outside(),),
+        "gone": (),
+        "another port": (outside(number=444),),
+        "broken": (outside(clientsideTls={"mode": "MUTUAL"}),),
+        "unverified": (outside(clientsideTls={"credentialName": "nope"}),),
+    }
+    found = {
+        name: translate_backend(kept, build_catalog(*manifests), build_endpoints(), Memo())
+        for name, manifests in states.items()
+    }
+
+    assert {name for name, one in found.items() if one.endpoints} == {"sound"}
+    assert {one.name for one in found.values()} == {kept.backend}
