@@ -228,6 +228,16 @@ class Reading:
             wrong += [f"{name} wants provider {one}" for one in needed - set(config.providers)]
         return wrong
 
+    def awaited(self) -> frozenset[str]:
+        """What ``dangling`` may say while the Snapshot is being sent.
+
+        Envoy uses no new cluster or listener before its endpoints, secrets and routes have come.
+        """
+        endpoints = {f"cluster {name} without endpoints" for name in self.clusters}
+        secrets = {f"wants secret {name}" for name in self.snapshot.of(SECRET)}
+        names = {(name, manager.rds.route_config_name) for name, manager in self.listeners.items()}
+        return frozenset({*endpoints, *secrets, *(f"listener {name} wants routes {wanted}" for name, wanted in names)})
+
     def _route_dangling(self, route: Any) -> Iterator[str]:
         for name in clusters_of(route):
             if name not in self.snapshot.of(CLUSTER):
