@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import pytest
 import pytest_asyncio
 from tests.support.catalog import external_endpoint, external_service, virtual_destination
 from tests.support.certificates import Authority
-from tests.support.envoy_mesh import EnvoyMesh, run_applications, run_envoy_mesh, secret
+from tests.support.envoy_mesh import CLIENT, EnvoyMesh, run_applications, run_envoy_mesh, secret
 from tests.support.objects import route_table
 from tests.support.tls_server import TlsServer, run_tls_server
+
+from meshpass.translate.sidecar import OUTBOUND_PORT
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -197,6 +201,32 @@ async def test_a_server_that_nobody_could_verify_gets_nothing(mesh: EnvoyMesh, s
 
     assert (closed.status, count) == (500, 0)
     assert opened.status == 200
+
+
+async def test_a_connection_is_passed_on_with_the_clients_own_tls(
+    mesh: EnvoyMesh, server: TlsServer, authorities: str
+) -> None:
+    """CONNECT to a port that speaks TLS, where the service says no more; other ports of the host are not there."""
+    async with mesh.having(outside(), endpoint(server.port)):
+        tunnel, reader, writer = await connect(mesh, f"{HOST}:443")
+        await writer.start_tls(ssl.create_default_context(cafile=authorities), server_hostname=HOST)
+        writer.write(f"GET /own HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+        writer.close()
+        elsewhere, _, other = await connect(mesh, f"{HOST}:444")
+        other.close()
+
+    assert b" 200 " in tunnel
+    assert b'"path": "/own"' in answer
+    assert b'"server_name": "api.outside.example"' in answer
+    assert b" 502 " in elsewhere
+
+
+async def connect(mesh: EnvoyMesh, place: str) -> tuple[bytes, asyncio.StreamReader, asyncio.StreamWriter]:
+    """The answer to CONNECT, and the connection."""
+    reader, writer = await asyncio.open_connection(mesh.address(CLIENT), OUTBOUND_PORT)
+    writer.write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+    return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10), reader, writer
 
 
 async def test_a_virtual_destination_leads_outside_with_tls(
