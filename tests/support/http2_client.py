@@ -47,6 +47,7 @@ class Http2Client(asyncio.Protocol):
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
         self._streams: dict[int, Http2Stream] = {}
         self._news = asyncio.Event()
+        self._introduced = False
         self.goaways = 0
         self.lost = False
         """True once the connection has ended."""
@@ -102,6 +103,8 @@ class Http2Client(asyncio.Protocol):
                 self._stream(event.stream_id).ended = True
             case h2.events.StreamReset():
                 self._stream(event.stream_id).reset = int(event.error_code)
+            case h2.events.RemoteSettingsChanged():
+                self._introduced = True
             case h2.events.ConnectionTerminated():
                 self.goaways += 1
             case _:
@@ -138,13 +141,17 @@ class Http2Client(asyncio.Protocol):
         stream = self._streams[number] = Http2Stream(number=number)
         self._h2.send_headers(number, fields, end_stream=body == b"")
         if body:
-            self._h2.send_data(number, body, end_stream=True)
+            self.send(stream, body, end=True)
         self._flush()
         return stream
 
     def send(self, stream: Http2Stream, data: bytes, *, end: bool = False) -> None:
-        """More of the body, as much as the other side has room for."""
-        self._h2.send_data(stream.number, data, end_stream=end)
+        """More of the body; h2.exceptions.FlowControlError if the other side has not that much room."""
+        size = self._h2.max_outbound_frame_size
+        pieces = [data[start : start + size] for start in range(0, len(data), size)] or [b""]
+        for piece in pieces[:-1]:
+            self._h2.send_data(stream.number, piece)
+        self._h2.send_data(stream.number, pieces[-1], end_stream=end)
         self._flush()
 
     async def until(self, stream: Http2Stream, *, size: int | None = None, status: bool = False) -> Http2Stream:
@@ -180,7 +187,7 @@ class Http2Client(asyncio.Protocol):
     async def speaks_extended_connect(self) -> bool:
         """Whether the other side has said that it takes WebSockets (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 §3)."""
         async with asyncio.timeout(ANSWER_SECONDS):
-            while self._h2.remote_settings.enable_connect_protocol is None:
+            while not self._introduced:
                 self._news.clear()
                 await self._news.wait()
         return bool(self._h2.remote_settings.enable_connect_protocol)
