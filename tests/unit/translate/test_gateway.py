@@ -349,3 +349,39 @@ def test_a_virtual_gateway_of_another_workspace_opens_nothing_here() -> None:
 
     assert only(found).ports == ()
     assert found.findings == {}
+
+
+def test_a_list_of_revoked_certificates_has_no_effect_yet() -> None:
+    """The listener opens, and its owner is told that such clients are let in."""
+    revoking = secret(tls_crt=CERTIFICATE, tls_key=PRIVATE_KEY, ca_crt=CERTIFICATE, ca_crl="x")
+    found = find(virtual_gateway(tls(mode="MUTUAL")), revoking)
+
+    assert only(found).ports[0].servers[0].is_open
+    assert said(found) == [("spec.listeners[0].tls.secretName", Severity.WARNING, Reason.NO_EFFECT)]
+
+
+def test_files_are_named_as_they_are() -> None:
+    """Nothing is read; authorities of mode SIMPLE are told to have no effect."""
+    files = {"serverCert": "/c.pem", "privateKey": "/k.pem", "caCerts": "/ca.pem"}
+    listeners = [{"port": {"number": port}, "http": {}, "tls": {"mode": mode, "files": files}} for port, mode in MODES]
+    found = find(virtual_gateway(*listeners))
+
+    servers = [server for port in only(found).ports for server in port.servers]
+    assert [(server.tls.certificate_file, server.tls.authorities_file) for server in servers if server.tls] == [
+        ("/c.pem", ""),
+        ("/c.pem", "/ca.pem"),
+    ]
+    assert [one.message for one in found.findings[key_of_gateway()]] == [
+        "no effect yet: spec.listeners[0].tls.files.caCerts"
+    ]
+
+
+MODES = ((443, "SIMPLE"), (444, "MUTUAL"))
+
+
+def test_what_passes_through_needs_no_certificate() -> None:
+    """Fields of TLS that ends at the gateway are told to have no effect."""
+    found = find(virtual_gateway({"port": {"number": 443}, "tls": {"mode": "PASSTHROUGH", "secretName": "missing"}}))
+
+    assert only(found).ports[0].servers[0].is_open
+    assert said(found) == [("", Severity.NOTE, Reason.NO_EFFECT)]
