@@ -202,11 +202,11 @@ def _add_delegate(  # noqa: PLR0917
             if one.impossible
         )
         for child, one in zip(children, found, strict=True):
+            branch.parents[child.key] = branch.parents.get(child.key, frozenset()) | {place.key}
             if problems:
                 branch.findings.extend(one.findings)
                 continue
             branch.add(one)
-            branch.parents[child.key] = branch.parents.get(child.key, frozenset()) | {place.key}
             leaves.extend(one.leaves)
     selection_class = _classify(branch, place, head, ())
     if problems:
