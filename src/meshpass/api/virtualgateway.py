@@ -72,9 +72,11 @@ class ListenerTls(OneOfStruct):
     one_of = (("secret_name", "files"),)
 
     mode: Annotated[GatewayTlsMode, doc("What the listener does with TLS")] = GatewayTlsMode.PASSTHROUGH
-    secret_name: Annotated[str | None, doc("Secret that holds the certificate")] = None
+    secret_name: Annotated[str | None, doc("Secret that holds the certificate, in the namespace of the gateway")] = None
     files: Annotated[TlsFiles | None, doc("Files that hold the certificate")] = None
-    verify_subject_alt_name: Annotated[tuple[str, ...], doc("Client names accepted; needs files.caCerts")] = ()
+    verify_subject_alt_name: Annotated[
+        tuple[str, ...], doc("Names that a client's certificate must have one of; mode MUTUAL only")
+    ] = ()
     parameters: Annotated[TlsParameters | None, doc("Versions and ciphers")] = None
 
 
@@ -82,7 +84,7 @@ class AllowedRouteTable(ApiStruct):
     """Tables that may bind to a listener."""
 
     host: Annotated[str, doc("Hosts they may serve, optionally as namespace/host", min_length=1)]
-    selector: Annotated[ObjectSelector | None, doc("Which tables; empty is all, unset is none")] = None
+    selector: Annotated[ObjectSelector | None, doc("Which tables; unset or empty is all")] = None
     allowed_routes: Annotated[tuple[RouteFilter, ...], doc("What their routes may do; empty is anything")] = ()
 
 
