@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import NameOID
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed448.Ed448PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed448.Ed448PublicKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,9 @@ class Authority:
         )
         self.certificate = _pem(made)
 
-    def sign(self, *names: str) -> Certificate:
-        """A certificate for these host names and IP addresses; the first is its common name."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def sign(self, *names: str, key: PrivateKey | None = None) -> Certificate:
+        """A certificate for these host names and IP addresses; the first is its common name. Of P-256 unless ``key``."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         made = (
             _builder(_name(names[0]), self._name, key.public_key())
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
@@ -74,7 +77,7 @@ def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: PublicKey) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()

@@ -11,8 +11,10 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from meshpass.api.core import Secret
 from meshpass.api.external import ExternalService
@@ -26,6 +28,10 @@ AUTHORITY_ENTRIES = ("ca.crt", "cacert")
 """Entries of a Secret of type kubernetes.io/tls, then those of Istio's generic ones."""
 
 AUTHORITIES_SUFFIX = "#ca"
+
+MIN_RSA_BITS = 2048
+USABLE_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
+USABLE_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 class Credential(NamedTuple):
@@ -136,6 +142,18 @@ def _entry(secret: Secret, names: Iterable[str]) -> str:
     return base64.b64decode(found, validate=True).decode()
 
 
+def _key_problem(certificate: x509.Certificate) -> str:
+    """Why Envoy 1.40 would refuse the certificate for its key, and with it all that a proxy is told with it."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"has an RSA key of {key.key_size} bits; {MIN_RSA_BITS} are needed"
+    odd_curve = isinstance(key, ec.EllipticCurvePublicKey) and not isinstance(key.curve, USABLE_CURVES)
+    odd_padding = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+    if not isinstance(key, USABLE_KEYS) or odd_curve or odd_padding:
+        return "has a key of a kind that Envoy takes for no certificate"
+    return ""
+
+
 def _pair_problem(text: CredentialText) -> str:
     certificates = _certificates(text.certificate)
     if not certificates:
@@ -146,7 +164,7 @@ def _pair_problem(text: CredentialText) -> str:
         return "has a key that is no PEM key without a password"
     if _public(key.public_key()) != _public(certificates[0].public_key()):
         return "has a key that is not that of its certificate"
-    return ""
+    return _key_problem(certificates[0])
 
 
 def _public(key: PublicKeyTypes | CertificatePublicKeyTypes) -> bytes:

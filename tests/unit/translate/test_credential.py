@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from tests.support.catalog import external_service
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, PrivateKey
 from tests.support.envoy_mesh import secret
 from tests.support.objects import object_set, read_objects
 
@@ -52,6 +53,25 @@ def test_what_is_wrong_with_a_secret(entries: dict[str, str], words: str) -> Non
     assert not found.certificate
     assert not found.authorities
     assert "BEGIN" not in found.problem
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (rsa.generate_private_key(65537, 1024), "RSA key of 1024 bits"),
+        (ec.generate_private_key(ec.SECP256K1()), "of a kind that Envoy takes for no certificate"),
+        (ed448.Ed448PrivateKey.generate(), "of a kind that Envoy takes for no certificate"),
+        (rsa.generate_private_key(65537, 2048), ""),
+        (ec.generate_private_key(ec.SECP384R1()), ""),
+    ],
+)
+def test_a_certificate_that_envoy_refuses_offers_nothing(key: PrivateKey, words: str) -> None:
+    """A proxy would refuse more than the certificate."""
+    made = AUTHORITY.sign("name", key=key)
+    found = judge(**{"tls.crt": made.chain, "tls.key": made.private_key})
+
+    assert words in found.problem
+    assert found.certificate is (not words)
 
 
 def test_an_entry_that_is_no_text_is_named_as_that() -> None:
