@@ -25,6 +25,8 @@ _WORDS: Final = (
     (re.compile(r"Applying SELECT to non-message type"), "no such overload"),
     (re.compile(r"Index error: index=(-?\d+) size=\d+"), r"index out of bounds: \1"),
     (re.compile(r"divide by zero"), "division by zero"),
+    # Half of a surrogate pair, which JSON can say and UTF-8 cannot.
+    (re.compile(r"basic_string: .*"), "invalid UTF-8 in string"),
     (re.compile(r"Iteration budget exceeded"), "operation cancelled: actual cost limit exceeded"),
 )
 """What the library says of an evaluation that failed, and what Kubernetes' does."""
@@ -60,7 +62,7 @@ class Rule:
     @classmethod
     def compiled(cls, declared: Mapping[str, Any], path: str) -> Rule:
         """A rule of a definition that has been checked. Raises RuleSyntaxError."""
-        text, message = declared["rule"], declared.get("messageExpression") or ""
+        text, message = declared.get("rule") or "", declared.get("messageExpression") or ""
         optional = bool(declared.get("optionalOldSelf"))
         return cls(
             text=text.strip(),

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meshpass.apiserver.cause import NO_FIELD, Cause, CauseReason, duplicate, forbidden, invalid, required
-from meshpass.apiserver.rule import BudgetError, EvaluationError, Rule, bindings
-from meshpass.apiserver.rulefieldpath import field_path
+from meshpass.apiserver.rule import BudgetError, EvaluationError, Rule, RuleSyntaxError, bindings
+from meshpass.apiserver.rulefieldpath import FieldPathError, field_path
 from meshpass.apiserver.rulevalue import Converter, converter
 
 VALIDATIONS: Final = "x-kubernetes-validations"
@@ -65,8 +65,11 @@ class RuleTree:
         Parts that are as they were are judged by rules of changes alone: what was let in may stay (Kubernetes calls it
         ratcheting).
         """
-        if self._root is None:
-            self._root = _node(self._schema, is_root=True)
+        try:
+            self._root = self._root or _node(self._schema, is_root=True)
+        except (FieldPathError, RuleSyntaxError) as error:
+            # A definition that was stored before its rules were read: what it cannot judge, it lets nobody store.
+            return (invalid(NO_FIELD, "object", f"rule compile error: {error}"),)
         judgement = _Judgement(time.thread_time() + SECONDS_PER_OBJECT)
         if self._root is not None:
             judgement.judge(self._root, value, old, "", is_same=False)

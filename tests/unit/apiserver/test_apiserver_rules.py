@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshpass.apiserver.crd import resources_from_crd, validate_crd
 from meshpass.apiserver.ruletree import rule_tree
@@ -410,3 +412,53 @@ def test_rules_of_one_object_share_a_time_limit(monkeypatch):
         'spec: Invalid value: "object": validation failed due to running out of cost budget, no further validation rules'
         " will be run"
     )
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(SPEC["properties"])), inner),
+    max_leaves=8,
+)
+(JUDGED,) = resources_from_crd(
+    make_crd(
+        *("self == oldSelf", "!has(self.until) || self.until > timestamp('2020-01-01T00:00:00Z')"),
+        *("!has(self.words) || self.words.all(w, w.size() > 0)", "!has(self.either) || string(self.either) != ''"),
+        *("!has(self.wait) || self.wait > duration('0s')", "!has(self.data) || self.data.size() < 5"),
+        {"rule": "self.count > 0", "messageExpression": "'not ' + string(self.ratio)"},
+    )
+)
+
+
+@given(spec=st.dictionaries(st.sampled_from(sorted(SPEC["properties"])), JSON), old=JSON)
+def test_no_value_breaks_the_judge(spec, old):
+    """Whatever is sent is let in or refused with causes; nothing raises, and the same is said twice."""
+    first = validate_update(JUDGED, widget(spec), widget(old))
+
+    assert validate_update(JUDGED, widget(spec), widget(old)) == first
+    assert all(cause.message for cause in (*first, *validate(JUDGED, widget(spec))))
+
+
+def test_half_a_character():
+    """JSON can say half of a surrogate pair; what no text can hold is refused where a rule reads it."""
+    (told,) = judge(make_crd({"rule": "self.name != ''", "message": "m"}), {"name": "\ud800"})
+
+    assert told == 'spec: Invalid value: "object": invalid UTF-8 in string evaluating rule: m'
+
+
+@pytest.mark.parametrize(
+    "rule", ["(" * 500 + "true" + ")" * 500, "self.words" + "[0]" * 500 + " == ''", "'" + "a" * 200_000 + "' == ''"]
+)
+def test_an_expression_of_any_size_has_an_answer(rule):
+    """The parser gives up on what is too deep or too long, and says so."""
+    (cause,) = validate_crd(make_crd(rule))
+
+    assert "limit" in str(cause) or "recursion depth" in str(cause)
+
+
+@pytest.mark.parametrize("rule", ["self.(", "", {"message": "m"}, {"rule": "true", "fieldPath": "x"}])
+def test_a_definition_from_before_rules_were_read(rule):
+    """One that is stored with a rule that nobody can keep lets nothing in."""
+    (resource,) = resources_from_crd(make_crd(rule))
+
+    (cause,) = validate(resource, widget({}))
+    assert str(cause).startswith('<nil>: Invalid value: "object": rule compile error: ')
