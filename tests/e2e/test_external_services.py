@@ -256,3 +256,21 @@ async def test_a_virtual_destination_leads_to_services(mesh: EnvoyMesh) -> None:
 
     assert (found.status, found.header("x-upstream")) == (200, "canary")
     assert (nothing.status, nothing.header("x-upstream")) == (503, None)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "ü" * 400, "\x00", "a b", "{}", "x" * 5000, "", "%", "192.0.2.1", "\x7f\x1b"])
+async def test_odd_text_is_taken_or_told_but_never_refused_by_envoy(
+    mesh: EnvoyMesh, authorities: str, text: str
+) -> None:
+    """One refused backend would hold up whatever else a proxy is told."""
+    reference = {"ref": {"name": "httpbin"}, "port": {"number": 8000}, "subset": {text: "v", "k": text}}
+    table = route_table(hosts=["www.example.com"], http=[{"name": "odd", "forwardTo": {"destinations": [reference]}}])
+    tls = {"caCertificates": authorities, "sni": text}
+    ports = [{"number": 443, "name": text, "protocol": "HTTPS", "clientsideTls": tls}]
+    named = external_service("named", hosts=[text, HOST], subjectAltNames=[text], ports=ports)
+    placed = external_service("placed", hosts=["b.example"], selector=SELECTED, ports=ports)
+    virtual = virtual_destination(hosts=[text], services=[{}], ports=[{"number": 80, "protocol": "HTTP"}])
+    async with mesh.having(table, named, placed, endpoint(1, text), virtual):
+        answer = await mesh.request("httpbin.httpbin:8000", "/get")
+
+    assert answer.status == 200

@@ -10,6 +10,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import UpstreamTls
 from meshpass.translate.credential import Credential, authorities_name, certificate_name, credential_key
 from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.host import host_problem
 from meshpass.translate.socketaddress import is_address
 
 UNBELIEVED = (
@@ -53,7 +54,7 @@ def translate_tls(tls: ClientsideTls, given: TlsSettings) -> UpstreamTls | TlsPr
         return TlsProblem(
             f"{path}.mode", "ISTIO_MUTUAL has no effect: a service outside does not know the mesh's own certificates"
         )
-    problem = _path_problem(tls, path)
+    problem = _text_problem(tls, path)
     if problem is not None:
         return problem
     credential = given.credentials.get(tls.credential_name) if tls.credential_name else Credential()
@@ -88,7 +89,9 @@ def translate_tls(tls: ClientsideTls, given: TlsSettings) -> UpstreamTls | TlsPr
     )
 
 
-def _path_problem(tls: ClientsideTls, path: str) -> TlsProblem | None:
+def _text_problem(tls: ClientsideTls, path: str) -> TlsProblem | None:
+    if tls.sni and ("*" in tls.sni or host_problem(tls.sni) is not None):
+        return TlsProblem(f"{path}.sni", "is no host name")
     files = {
         "clientCertificate": tls.client_certificate,
         "privateKey": tls.private_key,

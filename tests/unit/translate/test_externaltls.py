@@ -123,6 +123,9 @@ def test_a_server_known_by_its_address_proves_the_address() -> None:
         pytest.param({"mode": "ISTIO_MUTUAL"}, {}, "mode: ISTIO_MUTUAL has no effect", id="istio"),
         pytest.param({"mode": "MUTUAL"}, {}, "mode: MUTUAL needs credentialName", id="mutual-without"),
         pytest.param({"mode": "MUTUAL", "privateKey": "/k"}, {}, "needed together", id="half-a-pair"),
+        pytest.param({"sni": "192.0.2.1"}, {}, "sni: is no host name", id="address-as-name"),
+        pytest.param({"sni": "x" * 300}, {}, "sni: is no host name", id="long-name"),
+        pytest.param({"sni": "*.example.com"}, {}, "sni: is no host name", id="pattern-as-name"),
         pytest.param({"caCertificates": "ca.pem"}, {}, "caCertificates: is no absolute path", id="relative"),
         pytest.param({"credentialName": "keys"}, {}, "credentialName: there is no Secret keys", id="no-secret"),
         pytest.param(
