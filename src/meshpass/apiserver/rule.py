@@ -121,26 +121,35 @@ def uses_old(text: str) -> bool:
     return False
 
 
-def check_expression(text: str, self_type: RuleType, *, result: str, optional_old: bool) -> bytes:
-    """The checked expression, serialised (``cel.expr.CheckedExpr``).
+class Checker:
+    """Checks expressions of values of one type, without a value."""
 
-    Raises RuleSyntaxError unless it is sound for such values and its result is ``bool`` or ``string``.
-    """
-    if optional_old:
-        variables = {"self": self_type.type, _HELD: self_type.type}
-    else:
-        variables = {"self": self_type.type, _OLD: self_type.type}
-    environment = cel.NewEnv(self_type.pool, variables=variables, extensions=checked_extensions())
-    try:
-        program = _compile(environment, _OPTIONAL_CHECKED % text if optional_old else text)
-    except RuleSyntaxError as error:
-        shift = int(optional_old)  # what is put around the expression has a line of its own before it
-        raise RuleSyntaxError(_LINE.sub(lambda found: f"<input>:{int(found[1]) - shift}:", str(error))) from None
-    # A value of any type is one of the right type as far as a check can tell.
-    if program.return_type().name().lower() not in {result, "dyn"}:
-        raise RuleSyntaxError(f"must evaluate to a {result}")
-    serialised: bytes = program.serialize()
-    return serialised
+    def __init__(self, self_type: RuleType) -> None:
+        self._type = self_type
+        self._environments: dict[bool, cel.Env] = {}
+
+    def check(self, text: str, *, result: str, optional_old: bool) -> bytes:
+        """The checked expression, serialised (``cel.expr.CheckedExpr``).
+
+        Raises RuleSyntaxError unless it is sound for such values and its result is ``bool`` or ``string``.
+        """
+        try:
+            program = _compile(self._environment(optional_old), _OPTIONAL_CHECKED % text if optional_old else text)
+        except RuleSyntaxError as error:
+            shift = int(optional_old)  # what is put around the expression has a line of its own before it
+            raise RuleSyntaxError(_LINE.sub(lambda found: f"<input>:{int(found[1]) - shift}:", str(error))) from None
+        # A value of any type is one of the right type as far as a check can tell.
+        if program.return_type().name().lower() not in {result, "dyn"}:
+            raise RuleSyntaxError(f"must evaluate to a {result}")
+        serialised: bytes = program.serialize()
+        return serialised
+
+    def _environment(self, optional_old: bool) -> cel.Env:
+        if optional_old not in self._environments:
+            variables = {"self": self._type.type, _HELD if optional_old else _OLD: self._type.type}
+            made = cel.NewEnv(self._type.pool, variables=variables, extensions=checked_extensions())
+            self._environments[optional_old] = made
+        return self._environments[optional_old]
 
 
 @cache

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from meshpass.apiserver.cause import Cause, CauseReason, forbidden, invalid, not_supported, required
-from meshpass.apiserver.rule import RuleSyntaxError, check_expression, uses_old
+from meshpass.apiserver.rule import Checker, RuleSyntaxError, uses_old
 from meshpass.apiserver.rulecost import (
     DEFINITION_LIMIT,
     RULE_LIMIT,
@@ -18,7 +18,7 @@ from meshpass.apiserver.rulecost import (
 )
 from meshpass.apiserver.rulefieldpath import FieldPathError, field_path
 from meshpass.apiserver.ruletree import VALIDATIONS
-from meshpass.apiserver.ruletypes import RuleType, rule_type
+from meshpass.apiserver.ruletypes import rule_type
 
 RULES_SCHEMA: Final[Mapping[str, Any]] = {
     "type": "array",
@@ -78,10 +78,11 @@ class _Reading:
         rules = schema.get(VALIDATIONS) or ()
         is_root = is_root or bool(schema.get("x-kubernetes-embedded-resource"))
         self_type = rule_type(schema, is_root=is_root) if rules else None
+        checker = Checker(self_type) if self_type else None
         for index, rule in enumerate(rules):
             where = f"{field}.{VALIDATIONS}[{index}]"
             faults = tuple(_word_causes(rule, schema, where))
-            yield from faults or self._rule(rule, self_type, schema, where, place)
+            yield from faults or self._rule(rule, checker, schema, where, place)
         for name, inner in (schema.get("properties") or {}).items():
             yield from self.node(inner, f"{field}.properties[{name}]", place)
         inside = place.inside(schema, None)
@@ -91,9 +92,9 @@ class _Reading:
         yield from self.node(schema.get("items"), f"{field}.items", inside)
 
     def _rule(
-        self, rule: Mapping[str, Any], self_type: RuleType | None, schema: Mapping[str, Any], where: str, place: _Place
+        self, rule: Mapping[str, Any], checker: Checker | None, schema: Mapping[str, Any], where: str, place: _Place
     ) -> Iterator[Cause]:
-        if self_type is None:
+        if checker is None:
             text = f"rule declared on schema that does not support validation rules type: '{schema.get('type', '')}'"
             yield invalid(f"{where}.rule", rule["rule"], text)
             return
@@ -102,7 +103,7 @@ class _Reading:
             if not rule.get(word):
                 continue
             try:
-                checked = check_expression(rule[word], self_type, result=result, optional_old=optional)
+                checked = checker.check(rule[word], result=result, optional_old=optional)
             except RuleSyntaxError as error:
                 yield invalid(f"{where}.{word}", rule[word], f"{error}")
                 continue
