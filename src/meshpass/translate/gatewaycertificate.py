@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import PublicKeyAlgorithmOID
-
 from meshpass.api.core import Secret
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Secret as ProxySecret
@@ -18,10 +14,6 @@ from meshpass.translate.finding import Finding, Reason, Severity
 REVOCATION_ENTRIES = ("ca.crl", "crl")
 SECOND_SUFFIX = "-cacert"
 """What the name of a second Secret ends in, which holds the authorities alone."""
-MIN_RSA_BITS = 2048
-USABLE_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
-USABLE_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-"""Envoy 1.40 refuses a certificate with any other key, and with a shorter one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +47,7 @@ def read_credentials(  # noqa: PLR0917
     if secret is None:
         return _closed(owner, path, Reason.TARGET_NOT_FOUND, f"there is no Secret {key.name} in {place}")
     certificate = make_certificate(key, secret)
-    problem = judge_secret(secret).problem or _certificate_problem(certificate)
+    problem = judge_secret(secret).problem or ("" if certificate else "has no tls.crt with tls.key")
     authorities = None
     if mutual and not problem:
         authorities = make_authorities(key, secret)
@@ -78,18 +70,3 @@ def _closed(owner: ObjectKey, path: str, reason: Reason, message: str) -> Gatewa
     message = f"{message}; the listener stays closed"
     finding = Finding(key=owner, severity=Severity.INVALID, reason=reason, path=path, message=message)
     return GatewayCredentials(findings=(finding,))
-
-
-def _certificate_problem(certificate: TlsCertificate | None) -> str:
-    """Why a well-formed certificate cannot be shown; empty if it can."""
-    if certificate is None:
-        return "has no tls.crt with tls.key"
-    first = x509.load_pem_x509_certificates(certificate.chain.encode())[0]
-    key = first.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        return f"has an RSA key of {key.key_size} bits; {MIN_RSA_BITS} are needed"
-    odd_curve = isinstance(key, ec.EllipticCurvePublicKey) and not isinstance(key.curve, USABLE_CURVES)
-    odd_padding = first.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
-    if not isinstance(key, USABLE_KEYS) or odd_curve or odd_padding:
-        return "has a key of a kind that Envoy takes for no certificate"
-    return ""
