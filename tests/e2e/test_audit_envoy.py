@@ -31,7 +31,7 @@ from meshpass.audit.server import METHOD, SERVICE, AccessLogService
 from meshpass.audit.subject import SubjectHasher
 from meshpass.cli.logs import render_record
 from meshpass.envoy.access_log import build_access_log
-from meshpass.envoy.filters import Side
+from meshpass.envoy.filters import Side, build_asked_filter
 from meshpass.localmesh.bootstrap import CONTROL_PLANE, BootstrapSettings, build_bootstrap
 from meshpass.localmesh.envoy_binary import find_envoy
 
@@ -94,7 +94,12 @@ def build_manager(tokens: Tokens) -> dict[str, Any]:
             "name": f"{name}-0123456789abcdef",
             "match": {"prefix": f"/{name}"},
             "metadata": {"filter_metadata": {"meshpass": {"class": name}}},
-            "route": {"cluster": "application"},
+            # What is sent on is not what was asked for, which is what records tell.
+            "route": {
+                "cluster": "application",
+                "host_rewrite_literal": "rewritten.internal",
+                "regex_rewrite": {"pattern": {"regex": "^/"}, "substitution": "/rewritten/"},
+            },
             "typed_per_filter_config": {
                 "meshpass.jwt": {"@type": f"{jwt_type}.PerRouteConfig", "requirement_name": name}
             },
@@ -109,6 +114,7 @@ def build_manager(tokens: Tokens) -> dict[str, Any]:
         "access_log": [json_format.MessageToDict(log, preserving_proto_field_name=True)],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
+            json_format.MessageToDict(build_asked_filter(), preserving_proto_field_name=True),
             {
                 "name": "meshpass.jwt",
                 "typed_config": {

@@ -17,7 +17,7 @@ from envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from meshpass.envoy.filters import CLASS_KEY, ROUTE_METADATA, Side
+from meshpass.envoy.filters import ASKED_HOST, ASKED_PATH, CLASS_KEY, ROUTE_METADATA, Side
 from meshpass.envoy.resource import pack
 
 FLUSH_MILLISECONDS = 250
@@ -31,9 +31,9 @@ DECISION_FIELDS = ("class", "method", "host", "path", "status", "details")
 _DECISION_FORMAT = (
     f"%METADATA(ROUTE:{ROUTE_METADATA}:{CLASS_KEY})%",
     "%REQ(:METHOD):16%",
-    "%REQ(:AUTHORITY):253%",
-    # Not ORIG_OR_PATH: a client may send x-envoy-original-path itself.
-    "%PATH(NQ:PATH):256%",
+    # As they were asked for: when the entry is written, the route may have rewritten both.
+    f"%FILTER_STATE({ASKED_HOST}:PLAIN):253%",
+    f"%FILTER_STATE({ASKED_PATH}:PLAIN):256%",
     "%RESPONSE_CODE%",
     "%RESPONSE_CODE_DETAILS%",
 )

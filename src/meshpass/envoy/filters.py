@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import Cors
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
 from envoy.extensions.filters.http.router.v3.router_pb2 import Router
+from envoy.extensions.filters.http.set_filter_state.v3.set_filter_state_pb2 import Config as SetFilterState
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import HttpFilter
 from google.protobuf.message import Message
 
@@ -50,8 +54,13 @@ The chain is the same whatever policies there are: a change of it would be a cha
 connections. One policy holds on a route, so priorities within a phase order nothing among JWT policies.
 """
 
+ASKED_FILTER = "envoy.filters.http.set_filter_state"
+"""Keeps what was asked for, for the access log."""
+ASKED_HOST = "meshpass.host"
+ASKED_PATH = "meshpass.path"
+"""In a request's filter state: its authority, and its path without the query."""
 CORS_FILTER = "envoy.filters.http.cors"
-"""First of all, so that a preflight, which carries no token, is answered on routes with a policy for it."""
+"""First of those that answer, so that a preflight, which carries no token, is answered on routes with a policy for it."""
 FAULT_FILTER = "envoy.filters.http.fault"
 """Behind all authorization, so that who is refused learns nothing of faults."""
 
@@ -89,7 +98,10 @@ def build_http_filters(side: Side) -> list[HttpFilter]:
 
     There is no default configuration: until the real one has come, the listener does not accept connections.
     """
-    filters = [HttpFilter(name=CORS_FILTER, typed_config=pack(Cors()))]
+    filters = [
+        build_asked_filter(),
+        HttpFilter(name=CORS_FILTER, typed_config=pack(Cors())),
+    ]
     for phase, stage, types in HTTP_FILTER_ORDER:
         http_filter = HttpFilter(name=filter_name(side, phase, stage))
         http_filter.config_discovery.config_source.CopyFrom(ads_config_source())
@@ -99,6 +111,22 @@ def build_http_filters(side: Side) -> list[HttpFilter]:
     # Envoy's own x-envoy-* headers say nothing that applications of the mesh are meant to read.
     filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))
     return filters
+
+
+def build_asked_filter() -> HttpFilter:
+    """The filter without which the access log does not know what was asked for."""
+    values = ((ASKED_HOST, "%REQ(:AUTHORITY):253%"), (ASKED_PATH, "%PATH(NQ:PATH):256%"))
+    config = SetFilterState(
+        on_request_headers=[
+            FilterStateValue(
+                object_key=key,
+                factory_key="envoy.string",
+                format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string=text)),
+            )
+            for key, text in values
+        ]
+    )
+    return HttpFilter(name=ASKED_FILTER, typed_config=pack(config))
 
 
 def build_extension_config(name: str, message: Message, sources: frozenset[ObjectRef]) -> Resource:

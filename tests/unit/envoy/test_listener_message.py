@@ -57,13 +57,13 @@ def managers(listener: Listener) -> list[Any]:
 
 @pytest.mark.parametrize("listener", [OUTBOUND, INBOUND, gateway(PLAIN)])
 def test_the_order_of_filters_is_the_same_everywhere(listener: Listener) -> None:
-    """Preflights first, faults behind all authorization, the router last."""
+    """What is kept for the access log, then preflights; faults behind all authorization, the router last."""
     (manager,) = managers(listener)
     names = [one.name for one in manager.http_filters]
-    assert names[0] == "envoy.filters.http.cors"
+    assert names[:2] == ["envoy.filters.http.set_filter_state", "envoy.filters.http.cors"]
     assert names[-2:] == ["envoy.filters.http.fault", "router"]
-    assert all(one.startswith("meshpass.") for one in names[1:-2])
-    assert len(names) == 11
+    assert all(one.startswith("meshpass.") for one in names[2:-2])
+    assert len(names) == 12
 
 
 @pytest.mark.parametrize(
