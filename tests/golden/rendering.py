@@ -24,7 +24,7 @@ from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResour
 from google.protobuf import json_format
 from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
-from meshpass.envoy.snapshot import ROUTES, TYPE_URL_ORDER, Snapshot
+from meshpass.envoy.snapshot import ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
 from meshpass.ir import ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
@@ -199,6 +199,9 @@ def read_message(wire: bytes) -> Any:
     resource = DiscoveryResource.FromString(wire)
     message: dict[str, Any] = json.loads(json_format.MessageToJson(resource.resource, preserving_proto_field_name=True))
     message.pop("@type")
+    if resource.resource.type_url == SECRET and "tls_certificate" in message:
+        # Keys are in no golden file, not even those that were made for it.
+        message["tls_certificate"]["private_key"] = "(not shown)"
     return _maps_sorted(message)
 
 

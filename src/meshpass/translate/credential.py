@@ -162,7 +162,11 @@ def _pair_problem(text: CredentialText) -> str:
         key = serialization.load_pem_private_key(text.private_key.encode(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return "has a key that is no PEM key without a password"
-    if _public(key.public_key()) != _public(certificates[0].public_key()):
+    try:
+        certified = certificates[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return "has a certificate with a key of an unknown kind"
+    if _public(key.public_key()) != _public(certified):
         return "has a key that is not that of its certificate"
     return _key_problem(certificates[0])
 
