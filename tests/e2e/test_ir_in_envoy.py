@@ -10,6 +10,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
 import httpx2 as httpx
 import pytest
 import pytest_asyncio
@@ -420,6 +424,47 @@ async def test_connect_takes_no_route_that_is_not_for_it(envoy: IrEnvoy, target:
     assert status == 404
     writer.close()
     assert (await envoy.request("http://db.example.com/")).status == 404
+
+
+async def ask_by_http2(envoy: IrEnvoy, authority: str, protocol: str = "") -> tuple[int | None, bytes]:
+    """Status and first bytes of the answer to a CONNECT over HTTP/2, an extended one (RFC 8441) if it has a protocol."""
+    told = [(":method", "CONNECT"), (":authority", authority)]
+    if protocol:
+        told += [(":protocol", protocol), (":scheme", "http"), (":path", "/")]
+    reader, writer = await asyncio.open_connection(envoy.address, OUTBOUND_PORT)
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False))
+    connection.initiate_connection()
+    connection.send_headers(1, told)
+    writer.write(connection.data_to_send())
+    status = None
+    try:
+        while received := await asyncio.wait_for(reader.read(65536), 5):
+            for event in connection.receive_data(received):
+                match event:
+                    case h2.events.ResponseReceived():
+                        status = int(dict(event.headers)[b":status"])
+                    case h2.events.DataReceived():
+                        return status, event.data
+                    case h2.events.StreamReset() | h2.events.StreamEnded():
+                        return status, b""
+    except h2.exceptions.ProtocolError:
+        pass  # Envoy answers an unknown protocol on a connection that it has said is over.
+    finally:
+        writer.close()
+    return status, b""
+
+
+async def test_connect_over_http2(envoy: IrEnvoy) -> None:
+    """As over HTTP/1.1; with a protocol it is a WebSocket, or nothing."""
+    known = replace(host("www.example.com", route(forward("web"))), domains=("www.example.com", "www.example.com:80"))
+    await envoy.serve(outbound(known, host("db.example.com:1", route(forward("echo"), TUNNEL)), policies=POLICIES))
+    assert await ask_by_http2(envoy, "db.example.com:1") == (200, GREETING)
+    assert await ask_by_http2(envoy, "www.example.com:80") == (404, b"")
+    assert await ask_by_http2(envoy, "www.example.com", "websocket") == (200, GREETING)
+    for authority in ("www.example.com", "db.example.com:1"):
+        for protocol in ("connect-udp", "connect-tcp", "other"):
+            status, _ = await ask_by_http2(envoy, authority, protocol)
+            assert status in {None, 403, 404}
 
 
 async def test_gateways_open_no_tunnels(envoy: IrEnvoy) -> None:
