@@ -138,7 +138,7 @@ def _path_matches(uri: Manifest, path: str) -> bool:
     wanted = uri.get("exact", uri.get("prefix", "/"))
     if uri.get("ignoreCase"):
         wanted, path = wanted.lower(), path.lower()
-    return bool(path == wanted if "exact" in uri else path.startswith(wanted))
+    return path == str(wanted) if "exact" in uri else path.startswith(str(wanted))
 
 
 def _header(condition: Manifest, asked: Asked) -> bool:
