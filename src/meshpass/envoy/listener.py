@@ -9,6 +9,7 @@ from envoy.config.listener.v3.listener_pb2 import Listener as ListenerMessage
 from envoy.config.route.v3 import route_components_pb2 as route_v3
 from envoy.config.route.v3.route_pb2 import RouteConfiguration as RouteConfigurationMessage
 from envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
+from envoy.extensions.filters.network.direct_response.v3.config_pb2 import Config as DirectResponse
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
     Rds,
@@ -79,7 +80,7 @@ def _build_inbound(listener: InboundListener) -> Filter:
 
 def _set_gateway(message: ListenerMessage, listener: GatewayListener) -> None:
     """One filter chain for each chain. Where only these change, Envoy leaves the connections of all others alone."""
-    looks_into_tls = any(chain.tls is not None or chain.server_names for chain in listener.chains)
+    looks_into_tls = any(map(_is_tls, listener.chains))
     if looks_into_tls:
         # Only then: where the server speaks first, as MySQL does, waiting for the client's first bytes is a deadlock.
         message.listener_filters.append(
@@ -89,9 +90,13 @@ def _set_gateway(message: ListenerMessage, listener: GatewayListener) -> None:
     message.filter_chains.extend(_build_chain(chain, listener, mixed=looks_into_tls) for chain in listener.chains)
 
 
+def _is_tls(chain: HttpChain | TcpChain) -> bool:
+    return chain.tls is not None or bool(chain.server_names) or (isinstance(chain, TcpChain) and chain.only_tls)
+
+
 def _build_chain(chain: HttpChain | TcpChain, listener: GatewayListener, *, mixed: bool) -> FilterChain:
     message = FilterChain(name=chain.name, filter_chain_match=FilterChainMatch(server_names=chain.server_names))
-    if chain.tls is not None or chain.server_names:
+    if _is_tls(chain):
         message.filter_chain_match.transport_protocol = "tls"
     elif mixed and isinstance(chain, HttpChain):
         message.filter_chain_match.transport_protocol = "raw_buffer"
@@ -121,6 +126,9 @@ def _http(manager: HttpConnectionManager) -> Filter:
 
 
 def _tcp(name: str, backends: tuple[WeightedBackend, ...]) -> Filter:
+    if not backends:
+        # It says nothing and closes the connection.
+        return Filter(name="envoy.filters.network.direct_response", typed_config=pack(DirectResponse()))
     proxy = TcpProxy(stat_prefix=name)
     match backends:
         case (only,):

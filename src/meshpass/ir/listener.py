@@ -80,8 +80,11 @@ class TcpChain:
 
     name: str
     backends: tuple[WeightedBackend, ...]
+    """Empty: connections are closed, and come to no other chain."""
     server_names: tuple[str, ...] = ()
     """As in ``HttpChain``; the TLS is looked into for its server name only."""
+    only_tls: bool = False
+    """True: only connections that speak TLS, also where no server name is asked for."""
     tls: DownstreamTls | None = None
     """TLS that the proxy ends before passing on what is inside."""
 

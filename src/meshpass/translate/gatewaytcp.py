@@ -59,12 +59,15 @@ def passthrough_chains(port: GatewayPort, server: GatewayServer, bound: BoundTab
                 message = f"TLS route {route.name}: an older route has {lost} on port {port.number}"
                 findings.append(_conflict(table.key, message))
             taken.update(free)
-            # Without a backend the route is wrong. Its names stay taken: no other route is to have its connections.
-            if free and route.backends:
+            # Without a backend the route is wrong. It keeps its names: a wider route is not to have its connections.
+            if free:
                 place = f"{table.key.cluster}~{table.key.namespace}~{table.key.name}~{index}"
                 names = () if ANY_HOST in free else free
                 chain = TcpChain(
-                    name=f"passthrough-{port.port}~{server.label}~{place}", backends=route.backends, server_names=names
+                    name=f"passthrough-{port.port}~{server.label}~{place}",
+                    backends=route.backends,
+                    server_names=names,
+                    only_tls=True,
                 )
                 chains.append(chain)
     return Chains(chains=tuple(chains), findings=tuple(findings))

@@ -63,7 +63,7 @@ def conflict_findings(
             severity=Severity.WARNING if any_won else Severity.FAILED,
             reason=Reason.CONFLICTED,
             message=f"conflicts with existing policy applied to {noun}. Skipping applying {key.name} "
-            f"({_join(targets, places)}; {winner.namespace}/{winner.name} of cluster {winner.cluster} is older)",
+            f"({_join(targets, places)}; {winner.namespace}/{winner.name} of cluster {winner.cluster} comes first)",
         )
         for winner, targets in sorted(winners.lost.get(key, {}).items())
     )
