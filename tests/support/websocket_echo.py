@@ -21,6 +21,8 @@ from websockets.typing import Subprotocol
 
 PROTOCOL = Subprotocol("echo.tests")
 MAX_BYTES = 2**24
+CLOSE_SECONDS = 0.2
+"""So long one side waits for the other to close the connection, once both have said so; Envoy takes a second for it."""
 Place = tuple[str, int]
 
 
@@ -33,8 +35,6 @@ class WebSocketEcho:
         """Path and query of every handshake, in order."""
         self.open: set[ServerConnection] = set()
         """The connections that are open."""
-        self.closed: list[tuple[int | None, str | None]] = []
-        """Code and reason of those that have ended."""
 
     async def serve(self, connection: ServerConnection) -> None:
         """One connection, until either side ends it."""
@@ -49,7 +49,6 @@ class WebSocketEcho:
             pass
         finally:
             self.open.discard(connection)
-            self.closed.append((connection.close_code, connection.close_reason))
 
     async def _answer(self, connection: ServerConnection, message: str | bytes) -> None:
         request = connection.request
@@ -70,7 +69,13 @@ async def run_websocket_echo() -> AsyncIterator[WebSocketEcho]:
     """Inside, it listens on a port of 127.0.0.1. It sends no pings of its own."""
     echo = WebSocketEcho()
     async with serve(
-        echo.serve, "127.0.0.1", 0, subprotocols=[PROTOCOL], ping_interval=None, max_size=MAX_BYTES, close_timeout=1
+        echo.serve,
+        "127.0.0.1",
+        0,
+        subprotocols=[PROTOCOL],
+        ping_interval=None,
+        max_size=MAX_BYTES,
+        close_timeout=CLOSE_SECONDS,
     ) as server:
         echo.port = next(iter(server.sockets)).getsockname()[1]
         yield echo
@@ -99,6 +104,6 @@ def open_websocket(
         ping_interval=None,
         proxy=None,
         max_size=MAX_BYTES,
-        close_timeout=2,
+        close_timeout=CLOSE_SECONDS,
         **secured,
     )
