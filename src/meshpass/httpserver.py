@@ -104,5 +104,8 @@ class HttpServer(uvicorn.Server):
             self.force_exit = True
             for task in tuple(self.server_state.tasks):
                 task.cancel()
+            for connection in tuple(self.server_state.connections):
+                # A TLS connection whose client does not read would never have been closed politely.
+                connection.transport.abort()
             await asyncio.wait({serving}, timeout=_GRACE_SECONDS)
         serving.cancel()
