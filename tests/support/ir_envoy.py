@@ -77,7 +77,7 @@ class IrEnvoy:
         self._envoy.cache.set(build_snapshot(told, self._memo))
         async with asyncio.timeout(SETTLE_SECONDS):
             while not (state := self._envoy.cache.state(NODE)).in_sync:
-                assert [(one.names, one.message) for one in state.rejections] == []
+                assert not state.rejections, [(one.names, one.message) for one in state.rejections]
                 await self._envoy.cache.wait_changed(self._envoy.cache.revision)
             for listener in listeners:
                 await self._accepting(listener.port)
