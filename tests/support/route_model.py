@@ -134,11 +134,11 @@ def _matches(matcher: Manifest, asked: Asked, port: int) -> bool:
 
 def _path_matches(uri: Manifest, path: str) -> bool:
     if "regex" in uri:
-        return re.fullmatch(uri["regex"], path) is not None
-    wanted = uri.get("exact", uri.get("prefix", "/"))
+        return re.fullmatch(str(uri["regex"]), path) is not None
+    wanted = str(uri.get("exact", uri.get("prefix", "/")))
     if uri.get("ignoreCase"):
         wanted, path = wanted.lower(), path.lower()
-    return path == str(wanted) if "exact" in uri else path.startswith(str(wanted))
+    return path == wanted if "exact" in uri else path.startswith(wanted)
 
 
 def _header(condition: Manifest, asked: Asked) -> bool:
@@ -152,11 +152,10 @@ def _parameter(condition: Manifest, asked: Asked) -> bool:
 
 
 def _value(condition: Manifest, value: str) -> bool:
-    if not condition.get("value"):
+    wanted = str(condition.get("value", ""))
+    if not wanted:
         return True
-    if condition.get("regex"):
-        return re.fullmatch(condition["value"], value) is not None
-    return bool(value == condition["value"])
+    return re.fullmatch(wanted, value) is not None if condition.get("regex") else value == wanted
 
 
 # Combining
