@@ -143,7 +143,7 @@ def _path_matches(uri: Manifest, path: str) -> bool:
 
 def _header(condition: Manifest, asked: Asked) -> bool:
     values = [value for name, value in asked.headers if name.lower() == condition["name"].lower()]
-    return any(_value(condition, value) for value in values) != condition.get("invertMatch", False)
+    return any(_value(condition, value) for value in values) != bool(condition.get("invertMatch"))
 
 
 def _parameter(condition: Manifest, asked: Asked) -> bool:
