@@ -372,7 +372,6 @@ async def test_a_certificate_that_is_refused_tells_no_key(
     assert await answers(envoy, trusting())
 
 
-@pytest.mark.xfail(reason="Envoy remembers the last secret that it was sent, refused or not", strict=True)
 async def test_after_a_refused_certificate_the_good_one_is_back(envoy: IrEnvoy) -> None:
     """Also for a listener that changes in the same step: it is made from the last secret that came."""
     await envoy.serve(serving(chain("one")))

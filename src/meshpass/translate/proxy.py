@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
     Backend,
+    GatewayListener,
     InboundListener,
     Listener,
     PolicySet,
@@ -182,6 +183,13 @@ def _make_policy_set(
     return translate_policy_set(side.classes, rules, side.denied, matched, memo)
 
 
+def _named_secrets(listeners: tuple[Listener, ...], backends: tuple[Backend, ...]) -> Iterator[str]:
+    chains = (chain for one in listeners if isinstance(one, GatewayListener) for chain in one.chains)
+    for tls in (*(chain.tls for chain in chains), *(backend.tls for backend in backends)):
+        if tls is not None:
+            yield from (tls.certificate, tls.authorities)
+
+
 def _make_proxy(  # noqa: PLR0917
     node: str,
     listeners: tuple[Listener, ...],
@@ -192,13 +200,15 @@ def _make_proxy(  # noqa: PLR0917
     policies: PolicySet,
     inbound_policies: PolicySet,
 ) -> Proxy:
+    # A secret that nothing names would never be asked for, and so never be acknowledged.
+    named = set(_named_secrets(listeners, backends)) if secrets else set()
     return Proxy(
         node=node,
         listeners=listeners,
         application=application,
         backends=backends,
         routes=tuple(sorted(routes, key=lambda one: one.name)),
-        secrets=secrets,
+        secrets=tuple(secret for secret in secrets if secret.name in named),
         policies=policies,
         inbound_policies=inbound_policies,
     )

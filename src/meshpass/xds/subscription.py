@@ -31,7 +31,7 @@ WILDCARD = "*"
 WARMED = frozenset({ENDPOINTS, SECRET, EXTENSION_CONFIG, ROUTES})
 """Types whose absence is not told to a client that asks: it is waiting, and what it asks for may still come."""
 
-REMEMBERED = frozenset({EXTENSION_CONFIG})
+REMEMBERED = frozenset({EXTENSION_CONFIG, SECRET})
 """Types of which Envoy remembers what it refused."""
 
 
