@@ -178,9 +178,9 @@ async def instead(world: World, *manifests: Manifest) -> AsyncIterator[None]:
         await world.mesh.apply(table(), policy())
 
 
-def gateway() -> Manifest:
+def gateway(*more: Manifest) -> Manifest:
     tls = {"mode": "SIMPLE", "secretName": "certificate"}
-    return virtual_gateway(HTTP, {"port": {"number": 443}, "http": {}, "tls": tls})
+    return virtual_gateway(HTTP, {"port": {"number": 443}, "http": {}, "tls": tls}, *more)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -228,9 +228,10 @@ async def accepting(address: str, port: int) -> None:
 async def talk_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An application that speaks no HTTP: it speaks first, then repeats every line."""
     writer.write(b"hello\n")
-    while line := await reader.readline():
-        writer.write(line)
-        await writer.drain()
+    with suppress(ConnectionError):
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
     writer.close()
 
 
@@ -350,7 +351,7 @@ async def test_deadlines_reach_the_application(world: World, place: Place) -> No
         async with asyncio.timeout(5):
             await world.grpc.cancelled.wait()
         assert world.grpc.seconds_left is not None
-        assert 0 < world.grpc.seconds_left <= 0.7
+        assert 0 < world.grpc.seconds_left < 1
 
 
 @pytest.mark.parametrize("place", Place)
@@ -360,6 +361,16 @@ async def test_nobody_answers(world: World, place: Place) -> None:
         services = ("Strange", "Nowhere", "Empty")
         found = [await failure(client.call(f"/tests.{service}/Describe")) for service in services]
     assert [code for code, _ in found] == ["UNIMPLEMENTED", "UNKNOWN", "UNAVAILABLE"]
+
+
+@pytest.mark.parametrize("place", Place)
+async def test_a_call_takes_too_long(world: World, place: Place) -> None:
+    """For the policy of its route: gRPC's word for 504, and the application knows that nobody waits."""
+    world.grpc.cancelled.clear()
+    async with world.mesh.having(traffic(requestTimeout="300ms")), world.call(place) as client:
+        found = await failure(client.call(f"{CLOSED}/Wait", b"", GOOD))
+        await asyncio.wait_for(world.grpc.cancelled.wait(), 5)
+    assert found == ("UNAVAILABLE", "upstream request timeout")
 
 
 @pytest.mark.parametrize("place", Place)
@@ -532,12 +543,19 @@ async def test_a_time_limit_for_requests_does_not_end_a_websocket(world: World, 
 
 
 @pytest.mark.parametrize("place", Place)
-async def test_websockets_pass_in_http2(world: World, place: Place) -> None:
-    """As streams of one connection (RFC 8441); the application speaks HTTP/1.1."""
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param({"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}, id="with-key"),
+        pytest.param({}, id="without-key", marks=pytest.mark.xfail(reason="Envoy makes no key for HTTP/1.1")),
+    ],
+)
+async def test_websockets_pass_in_http2(world: World, place: Place, key: dict[str, str]) -> None:
+    """As streams of one connection (RFC 8441), where nobody needs a key; the application speaks HTTP/1.1."""
     async with world.http2(place) as client:
         assert await client.speaks_extended_connect()
         more: dict[str, Any] = {"method": "CONNECT", "protocol": "websocket", "body": None}
-        version = {"sec-websocket-version": "13"}
+        version = {"sec-websocket-version": "13", "sec-websocket-protocol": PROTOCOL} | key
         streams = [
             client.start(HOST, path, headers=version | headers, **more)
             for path, headers in (("/open/ws", {}), ("/guarded/ws", GOOD), (f"/guarded/ws?auth_token={TOKEN}", {}))
@@ -547,6 +565,8 @@ async def test_websockets_pass_in_http2(world: World, place: Place) -> None:
             client.send(stream, Frame(Opcode.TEXT, b"hello").serialize(mask=True))
             assert (await client.until(stream, size=7)).body == b"\x81\x05hello"
         refused = await client.until(client.start(HOST, "/guarded/ws", headers=version, **more))
+        beside = await client.request(HOST, "/anything")
+        assert [name for name in json.loads(beside.text)["headers"] if name.lower().startswith("sec-")] == []
         assert (refused.status, refused.text) == (401, MISSING)
         assert (client.resets, client.goaways) == (0, 0)
 
@@ -744,10 +764,14 @@ def edits() -> Mapping[str, tuple[Manifest, ...]]:
         "a policy refuses the token": (refusing,),
         "a policy has other keys": (policy(providers={"dev": provider(jwks=public_jwks("other"))}),),
         "a policy is broken": (policy(providers={"dev": provider(jwks="nothing")}),),
+        "a policy moves to the other phase": (
+            policy(phase={"postAuthz": {"priority": 1}}, claims=[{"key": "org", "values": ["external"]}]),
+        ),
         "a policy is for destinations": (
             jwt_policy("destination", applyToDestinations=[{}], config={"providers": {"dev": provider()}}),
         ),
         "a policy for retries": (refusing, traffic(retries={"attempts": 2}, requestTimeout="60s")),
+        "a gateway has one more port": (gateway({"port": {"number": 31400}, "http": {}}),),
         "a table is added": (table(forward(), name="added", hosts=["added.example.com"]),),
         "a route is added to the host": (table(matching({"prefix": "/new"}, "httpbin", 8000), *ROUTES),),
         "a route is added to the other host": (database(forward()),),
@@ -762,7 +786,7 @@ async def test_streams_outlive_edits(world: World) -> None:
     """
     message = 0
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(world.mesh.apply, table(), policy())
+        stack.push_async_callback(world.mesh.apply, table(), policy(), gateway())
         await world.mesh.apply(database())
         connections = [await stack.enter_async_context(world.http2(place)) for place in Place]
         talks = [talk for opened in (chats, websockets, tunnels) async for talk in opened(world, stack)]
@@ -777,7 +801,7 @@ async def test_streams_outlive_edits(world: World) -> None:
                 assert (connection.goaways, connection.resets, connection.lost) == (0, 0, False), name
             async with world.call(Place.SIDECAR) as client:
                 code, _ = await failure(client.call(f"{CLOSED}/Fail", b"", GOOD))
-                assert code in {"UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"}, name
+                assert code in {"UNAUTHENTICATED", "PERMISSION_DENIED"}, name
         await world.mesh.delete(database(), traffic(), table(forward(), name="added"), jwt_policy("destination"))
     assert len(talks) == 14
 

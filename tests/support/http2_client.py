@@ -69,8 +69,8 @@ class Http2Client(asyncio.Protocol):
 
     @property
     def resets(self) -> int:
-        """How many streams were reset."""
-        return sum(stream.reset is not None for stream in self._streams.values())
+        """How many streams were reset; one that was answered before it was all sent ends with NO_ERROR (RFC 9113 §8.1)."""
+        return sum(stream.reset not in {None, 0} for stream in self._streams.values())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
