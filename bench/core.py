@@ -33,7 +33,7 @@ from meshpass.translate.keysource import KeySets
 from meshpass.translate.translation import NO_TREES
 
 COLD_RUNS = 3
-EDITS = 60
+EDITS = 130
 AIM_COLD_SECONDS = 1.0
 AIM_EDIT_MS = 50.0
 CLIENT = f"sidecar~{CLUSTER}~httpbin~client"
@@ -115,7 +115,7 @@ def _measure(layout: Layout) -> Iterator[Row]:
         yield Row(measure=measure, value=seconds(best.taken / 1000))
     yield Row(
         measure="  of it translate / build and serialise / CPU in all",
-        value=f"{best.translated:.0f} / {best.taken - best.translated:.0f} / {best.cpu:.0f} ms",
+        value=f"{best.translated:.0f} / {best.taken - best.translated:.0f} / {min(one.cpu for one in cold):.0f} ms",
     )
     yield Row(measure="  before it: parse all objects", value=seconds(parsed))
     gc.freeze()  # as the control plane does after its first translation
