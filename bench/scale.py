@@ -10,6 +10,7 @@ from bench.edit import PAUSE_SECONDS, Edit, run_edit
 from bench.large import ROUTES, TABLES, Layout, host, large_objects, large_table, open_path
 from bench.mesh import STORING_CONNECTIONS, Mesh, note
 from bench.result import Row, aimed, mebibytes, megabytes, milliseconds, percentile, seconds
+from bench.throughput import cpu_seconds
 from bench.wire import Connection, monotonic_ms, render_request
 
 EDITS = 60
@@ -44,10 +45,14 @@ def measure_scale(mesh: Mesh) -> Iterator[Row]:
 
 def _edit_rows(mesh: Mesh) -> Iterator[Row]:
     note(f"{EDITS} edits of one table")
+    pids = (mesh.supervisor.pid, mesh.sidecar.pid)
+    before = [cpu_seconds(pid) for pid in pids]
     taken = [edit.taken for edit in _run_edits(mesh)]
+    used = [(cpu_seconds(pid) - was) * 1000 / (WARM_UP + EDITS) for pid, was in zip(pids, before, strict=True)]
     p50, p99 = (milliseconds(percentile(taken, percent)) for percent in (50, 99))
     yield Row(measure="  table edit → new answer at the sidecar, p50", value=p50)
     yield Row(measure=f"  p99 of {len(taken)}", value=p99)
+    yield Row(measure="  CPU per edit: supervisor / client's sidecar", value=" / ".join(map(milliseconds, used)))
 
 
 def _run_edits(mesh: Mesh) -> list[Edit]:
