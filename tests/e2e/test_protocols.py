@@ -1,452 +1,60 @@
-"""gRPC, WebSocket, HTTP/2 and HTTP/1.1 through sidecars and gateways, with and without tokens, while policies change.
-
-Every request passes two Envoys: the sidecar of ``client`` or the gateway, then the sidecar of the application.
-"""
+"""WebSocket, HTTP/2, HTTP/1.1 and tunnels through sidecars and gateways; and what is open while policies and routes change."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 import pytest_asyncio
-from tests.support.envoy_mesh import (
-    CLIENT,
-    GATEWAY,
-    GATEWAY_PORTS,
-    GUARDED,
-    SETTLE_SECONDS,
-    EnvoyMesh,
-    build_endpoints,
-    run_envoy_mesh,
-    secret,
-)
-from tests.support.gateway_objects import HTTP, make_pair, virtual_gateway
-from tests.support.grpc_echo import DETAILS, GrpcClient, GrpcEcho, run_grpc_echo
-from tests.support.http2_client import Http2Client
 from tests.support.jwt_objects import (
     DENIED,
     HOST,
     LABEL,
     MALFORMED,
     MISSING,
-    WRONG_AUDIENCE,
     Manifest,
     bearer,
     policy,
     provider,
 )
 from tests.support.objects import forward, jwt_policy, route_table
-from tests.support.tokens import DEV, LOGIN, public_jwks, sign
-from tests.support.websocket_echo import PROTOCOL, WebSocketEcho, open_websocket, run_websocket_echo
+from tests.support.protocol_world import (
+    CLOSED,
+    GOOD,
+    GRPC,
+    MEBIBYTE,
+    OPEN,
+    RAW,
+    ROUTES,
+    TOKEN,
+    WEB,
+    Place,
+    World,
+    failure,
+    gateway,
+    instead,
+    matching,
+    run_world,
+    table,
+    traffic,
+    trusting,
+)
+from tests.support.tokens import public_jwks
+from tests.support.websocket_echo import PROTOCOL
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from meshpass.translate.sidecar import OUTBOUND_PORT
-
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
-
-TOKEN = sign(DEV)
-GOOD = bearer(TOKEN)
-OPEN, CLOSED = "/tests.Open", "/tests.Guarded"
-CERTIFICATE, PRIVATE_KEY = make_pair(HOST)
-GRPC, WEB, RAW = 9000, 9001, 9002
-KIBIBYTE, MEBIBYTE = 2**10, 2**20
-
-
-class Place(StrEnum):
-    """Where a client enters the mesh."""
-
-    SIDECAR = "sidecar"
-    EDGE = "gateway"
-    EDGE_TLS = "gateway-with-tls"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The mesh with its servers."""
-
-    mesh: EnvoyMesh
-    grpc: GrpcEcho
-    other: GrpcEcho
-    web: WebSocketEcho
-
-    def address(self, place: Place) -> tuple[str, int]:
-        """Where to connect to."""
-        match place:
-            case Place.SIDECAR:
-                return self.mesh.address(CLIENT), OUTBOUND_PORT
-            case Place.EDGE:
-                return self.mesh.address(GATEWAY), GATEWAY_PORTS[80]
-            case Place.EDGE_TLS:
-                return self.mesh.address(GATEWAY), GATEWAY_PORTS[443]
-
-    def call(self, place: Place, authority: str = HOST) -> GrpcClient:
-        """A gRPC channel."""
-        return GrpcClient(self.address(place), authority, certificates=CERTIFICATE if place is Place.EDGE_TLS else "")
-
-    def websocket(self, place: Place, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> Any:
-        """A WebSocket."""
-        context = trusting() if place is Place.EDGE_TLS else None
-        scheme = "wss" if context else "ws"
-        return open_websocket(self.address(place), f"{scheme}://{HOST}{path}", headers, context=context, **more)
-
-    def http2(self, place: Place) -> Any:
-        """An HTTP/2 connection."""
-        if place is Place.EDGE_TLS:
-            return Http2Client.open(self.address(place), trusting("h2", "http/1.1"), HOST)
-        return Http2Client.open(self.address(place))
-
-
-def trusting(*protocols: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=CERTIFICATE)
-    if protocols:
-        context.set_alpn_protocols(list(protocols))
-    return context
-
-
-def pod(mesh: EnvoyMesh, ports: Mapping[int, int]) -> Manifest:
-    """The pod ``guarded`` with more ports than it has by itself."""
-    addresses = json.dumps({port: f"127.0.0.1:{real}" for port, real in ports.items()})
-    annotations = {"meshpass.dev/proxy": "sidecar", "meshpass.dev/app-addresses": addresses}
-    metadata = {"name": "guarded", "namespace": "httpbin", "labels": {"app": "guarded"}, "annotations": annotations}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"podIP": mesh.address(GUARDED)}}
-
-
-def service(name: str, ports: Mapping[str, int], **selector: str) -> Manifest:
-    listed = [{"name": port, "port": number} for port, number in ports.items()]
-    metadata = {"name": name, "namespace": "httpbin", "labels": {"app": name}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"selector": selector, "ports": listed},
-    }
-
-
-def endpoints(name: str, address: str, ports: Mapping[str, int]) -> Manifest:
-    made = build_endpoints(name, address, 1)
-    return made | {"ports": [{"name": port, "port": number} for port, number in ports.items()]}
-
-
-SPEAKER = {"grpc-echo": GRPC, "http-web": WEB, "tcp-raw": RAW}
-
-
-def matching(uri: Manifest, name: str, port: int, /, *, headers: Any = (), **labels: str) -> Manifest:
-    """A route to a Service for this path."""
-    to = forward(name, port, **labels)
-    return to | {"name": next(iter(uri.values())), "matchers": [{"uri": uri, "headers": list(headers)}]}
-
-
-ROUTES = (
-    matching({"prefix": OPEN}, "speaker", GRPC),
-    matching({"prefix": CLOSED}, "speaker", GRPC, **LABEL),
-    matching({"prefix": "/open"}, "speaker", WEB),
-    matching({"prefix": "/guarded"}, "speaker", WEB, **LABEL),
-    matching({"prefix": "/anything"}, "httpbin", 8000),
-    matching({"prefix": "/get"}, "httpbin", 8000, **LABEL),
-    matching({"prefix": "/post"}, "httpbin", 8000, **LABEL),
-    matching({"prefix": "/nowhere"}, "nobody", WEB),
-    matching({"prefix": "/tests.Nowhere"}, "nobody", GRPC),
-    matching({"prefix": "/tests.Empty"}, "empty", GRPC),
-)
-"""gRPC, WebSocket and other requests, open and protected; and some that nobody answers."""
-
-
-def table(*http: Manifest, name: str = "table", **spec: Any) -> Manifest:
-    """A table of HOST for sidecars and gateway."""
-    spec = {"hosts": [HOST], "workloadSelectors": [{}], "virtualGateways": [{"name": "gateway"}]} | spec
-    return route_table(name, http=list(http or ROUTES), **spec)
-
-
-@asynccontextmanager
-async def instead(world: World, *manifests: Manifest) -> AsyncIterator[None]:
-    """Inside, these take the place of the table and the policy that are always there."""
-    try:
-        await world.mesh.apply(*manifests)
-        yield
-    finally:
-        await world.mesh.apply(table(), policy())
-
-
-def gateway(*more: Manifest) -> Manifest:
-    tls = {"mode": "SIMPLE", "secretName": "certificate"}
-    return virtual_gateway(HTTP, {"port": {"number": 443}, "http": {}, "tls": tls}, *more)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world() -> AsyncIterator[World]:
-    async with AsyncExitStack() as stack:
-        mesh = await stack.enter_async_context(run_envoy_mesh(CLIENT, GUARDED, GATEWAY))
-        one, other = [await stack.enter_async_context(run_grpc_echo(name)) for name in ("one", "other")]
-        web = await stack.enter_async_context(run_websocket_echo())
-        raw = await asyncio.start_server(talk_back, "127.0.0.1", 0)
-        stack.callback(raw.close)
-        ports = {GRPC: one.port, WEB: web.port, RAW: raw.sockets[0].getsockname()[1]}
-        await mesh.apply(
-            pod(mesh, ports),
-            service("speaker", SPEAKER, app="guarded"),
-            endpoints("speaker", mesh.address(GUARDED), SPEAKER),
-            service("other", {"grpc": GRPC}),
-            endpoints("other", "127.0.0.1", {"grpc": other.port}),
-            service("empty", {"grpc": GRPC}),
-            secret("certificate", {"tls.crt": CERTIFICATE, "tls.key": PRIVATE_KEY}),
-            gateway(),
-            table(),
-            policy(),
-        )
-        world = World(mesh=mesh, grpc=one, other=other, web=web)
-        for address in map(world.address, Place):
-            await accepting(*address)
-        for port in ports:
-            await accepting(mesh.address(GUARDED), port)
-        yield world
-
-
-async def accepting(address: str, port: int) -> None:
-    """Returns when somebody listens there."""
-    async with asyncio.timeout(SETTLE_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection(address, port)
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
-
-
-async def talk_back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """An application that speaks no HTTP: it speaks first, then repeats every line."""
-    writer.write(b"hello\n")
-    with suppress(ConnectionError):
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
-    writer.close()
-
-
-async def failure(call: Awaitable[object]) -> tuple[str, str]:
-    """Code and details of a call that fails."""
-    with pytest.raises(grpc.aio.AioRpcError) as info:
-        await call
-    return info.value.code().name, info.value.details()
-
-
-async def echoes(chat: Any, message: bytes = b"again") -> bool:
-    """Whether a chat still goes both ways."""
-    await chat.write(message)
-    async with asyncio.timeout(10):
-        return bool(await chat.read() == message)
-
-
-# gRPC
-
-
-@pytest.mark.parametrize("place", Place)
-@pytest.mark.parametrize(("package", "metadata"), [(OPEN, {}), (CLOSED, GOOD)], ids=["open", "protected"])
-async def test_calls_of_every_kind_pass(world: World, place: Place, package: str, metadata: dict[str, str]) -> None:
-    """Unary, streams of one side and of both, which are not held back until they end; with trailers."""
-    async with world.call(place) as client:
-        call = client.call(f"{package}/Describe", b"hello", metadata)
-        said = json.loads(await call)
-        assert (said["server"], said["request"]) == ("one", "hello")
-        assert dict(await call.trailing_metadata())["x-trailer"] == "after all"
-
-        assert await client.count(f"{package}/Count", 50, KIBIBYTE, metadata) == [KIBIBYTE] * 50
-
-        chat = client.chat(f"{package}/Chat", metadata)
-        for number in range(50):
-            assert await echoes(chat, f"message {number}".encode())
-        await chat.done_writing()
-        assert await chat.read() is grpc.aio.EOF
-        assert await chat.code() is grpc.StatusCode.OK
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_refusals_are_grpc_statuses(world: World, place: Place) -> None:
-    """401 is UNAUTHENTICATED and 403 PERMISSION_DENIED, with the words of the body; the application hears of nothing."""
-    login = provider(issuer=LOGIN["iss"])
-    restricted = policy(
-        providers={"dev": provider(audiences=["us"]), "login": login},
-        claims=[{"key": "org", "values": ["internal"]}],
-    )
-    metadata = {"none": {}, "garbage": bearer("a.b"), "audience": GOOD, "claims": bearer(sign(LOGIN))}
-    async with instead(world, restricted), world.call(place) as client:
-        world.grpc.calls.clear()
-        found = {name: await failure(client.call(f"{CLOSED}/Describe", b"", pairs)) for name, pairs in metadata.items()}
-        chat = client.chat(f"{CLOSED}/Chat")
-        found["chat"] = await failure(chat.read())
-        with pytest.raises(grpc.aio.AioRpcError) as info:
-            await client.count(f"{CLOSED}/Count", 5, 5)
-
-    assert found == {
-        "none": ("UNAUTHENTICATED", MISSING),
-        "garbage": ("UNAUTHENTICATED", MALFORMED),
-        "audience": ("PERMISSION_DENIED", WRONG_AUDIENCE),
-        "claims": ("PERMISSION_DENIED", DENIED),
-        "chat": ("UNAUTHENTICATED", MISSING),
-    }
-    assert info.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    challenge = dict(info.value.trailing_metadata())["www-authenticate"]
-    assert challenge.startswith(f'Bearer realm="http{"s" if place is Place.EDGE_TLS else ""}://{HOST}{CLOSED}/Count"')
-    assert world.grpc.calls == []
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_claims_are_metadata(world: World, place: Place) -> None:
-    """The caller's own are replaced, and its token is gone; without the policy nothing is touched."""
-    org = [{"claim": "org", "header": "X-Org"}]
-    sent = {"x-org": "forged", "x-other": "kept"}
-    async with instead(world, policy(providers={"dev": provider(claimsToHeaders=org)})), world.call(place) as client:
-        said = (await client.describe(f"{CLOSED}/Describe", GOOD | sent))["metadata"]
-        query = (await client.describe(f"{CLOSED}/Describe?auth_token={TOKEN}", sent))["metadata"]
-    async with world.call(place) as client:
-        untouched = (await client.describe(f"{OPEN}/Describe", GOOD | sent))["metadata"]
-
-    for metadata in (said, query):
-        assert (metadata["x-org"], metadata["x-other"]) == ("internal", "kept")
-        assert TOKEN not in str(metadata)
-    assert (untouched["x-org"], untouched["x-auth"]) == ("forged", f"Bearer {TOKEN}")
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_what_the_application_says_of_an_error_comes_through(world: World, place: Place) -> None:
-    """Code, details in any letters, and trailers, of bytes too; and a method that it does not have."""
-    async with world.call(place) as client:
-        call = client.call(f"{CLOSED}/Fail", b"", GOOD)
-        assert await failure(call) == ("OUT_OF_RANGE", "täglich 100 %")
-        trailers = dict(await call.trailing_metadata())
-        assert (trailers[DETAILS], trailers["x-own"]) == (b"\x00\xff", "1")
-        assert await failure(client.call(f"{CLOSED}/Unknown", b"", GOOD)) == ("UNIMPLEMENTED", "Method not found!")
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_messages_may_be_large(world: World, place: Place) -> None:
-    """Larger than any buffer on the way, in both directions, alone and in a stream."""
-    async with world.call(place) as client:
-        text = "x" * (5 * MEBIBYTE)
-        assert (await client.describe(f"{CLOSED}/Describe", GOOD, text))["request"] == text
-        assert sum(await client.count(f"{CLOSED}/Count", 20, MEBIBYTE, GOOD)) == 20 * MEBIBYTE
-        chat = client.chat(f"{CLOSED}/Chat", GOOD)
-        assert all([await echoes(chat, bytes(MEBIBYTE)) for _ in range(5)])
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_deadlines_reach_the_application(world: World, place: Place) -> None:
-    """It knows how much time is left, and that nobody waits any longer."""
-    world.grpc.cancelled.clear()
-    async with world.call(place) as client:
-        code, _ = await failure(client.call(f"{CLOSED}/Wait", b"", GOOD, seconds=0.7))
-        assert code == "DEADLINE_EXCEEDED"
-        async with asyncio.timeout(5):
-            await world.grpc.cancelled.wait()
-        assert world.grpc.seconds_left is not None
-        assert 0 < world.grpc.seconds_left < 1
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_nobody_answers(world: World, place: Place) -> None:
-    """No route, no destination, no endpoint, no host: gRPC's words for 404, 500 and 503."""
-    async with world.call(place) as client:
-        services = ("Strange", "Nowhere", "Empty")
-        found = [await failure(client.call(f"/tests.{service}/Describe")) for service in services]
-    assert [code for code, _ in found] == ["UNIMPLEMENTED", "UNKNOWN", "UNAVAILABLE"]
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_a_call_takes_too_long(world: World, place: Place) -> None:
-    """For the policy of its route: gRPC's word for 504, and the application knows that nobody waits."""
-    world.grpc.cancelled.clear()
-    async with world.mesh.having(traffic(requestTimeout="300ms")), world.call(place) as client:
-        found = await failure(client.call(f"{CLOSED}/Wait", b"", GOOD))
-        await asyncio.wait_for(world.grpc.cancelled.wait(), 5)
-    assert found == ("UNAVAILABLE", "upstream request timeout")
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_methods_and_metadata_choose_the_route(world: World, place: Place) -> None:
-    """An exact path is one method; the protected method of a service asks for a token, its others do not."""
-    described = {"exact": f"{OPEN}/Describe"}
-    routes = (
-        matching(described, "other", GRPC, headers=[{"name": "x-version", "value": "2"}]),
-        matching(described, "speaker", GRPC, **LABEL),
-        matching({"prefix": OPEN}, "other", GRPC),
-    )
-    async with instead(world, table(*routes)), world.call(place) as client:
-        assert (await client.describe(f"{OPEN}/Describe", {"x-version": "2"}))["server"] == "other"
-        assert (await client.describe(f"{OPEN}/Describe", GOOD))["server"] == "one"
-        assert await failure(client.call(f"{OPEN}/Describe")) == ("UNAUTHENTICATED", MISSING)
-        world.other.calls.clear()
-        assert await client.count(f"{OPEN}/Count", 2, 2) == [2, 2]
-        assert world.other.calls == [f"{OPEN}/Count"]
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_calls_of_one_channel_are_shared_out(world: World, place: Place) -> None:
-    """By weight, call by call: within 5 standard deviations of 300 of 400."""
-    destinations = [
-        {"ref": {"name": name}, "port": {"number": GRPC}, "weight": weight}
-        for name, weight in (("speaker", 75), ("other", 25))
-    ]
-    shared = {"name": "shared", "forwardTo": {"destinations": destinations}}
-    async with instead(world, table(shared)), world.call(place) as client:
-        said = [await client.describe(f"{OPEN}/Describe") for _ in range(400)]
-    assert abs(Counter(one["server"] for one in said)["one"] - 300) < 44
-
-
-@pytest.mark.parametrize("place", Place)
-async def test_calls_are_retried(world: World, place: Place) -> None:
-    """After the code that was asked for, as often as that; never for somebody without a token."""
-    retries = traffic(retries={"attempts": 2, "retryOn": "unavailable"})
-    async with world.mesh.having(retries), world.call(place) as client:
-        found = []
-        for failures, metadata in ((2, GOOD), (3, GOOD), (1, {})):
-            world.grpc.calls.clear()
-            world.grpc.failures = failures
-            call = client.call(f"{CLOSED}/Describe", b"", metadata)
-            found.append(((await call.code()).name, len(world.grpc.calls)))
-        world.grpc.failures = 0
-    assert found == [("OK", 3), ("UNAVAILABLE", 3), ("UNAUTHENTICATED", 0)]
-
-
-async def test_a_destination_asks_for_the_token(world: World) -> None:
-    """Of calls from sidecars and gateways, and of those that have no proxy at all."""
-    holds = jwt_policy(
-        "destination",
-        applyToDestinations=[{"selector": {"name": "speaker"}, "port": {"number": GRPC}}],
-        config={"providers": {"dev": provider(claimsToHeaders=[{"claim": "org", "header": "x-org"}])}},
-    )
-    straight = (world.mesh.address(GUARDED), GRPC)
-    async with world.mesh.having(holds), AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(world.call(place)) for place in Place]
-        clients.append(await stack.enter_async_context(GrpcClient(straight, "whatever")))
-        for client in clients:
-            assert await failure(client.call(f"{OPEN}/Describe")) == ("UNAUTHENTICATED", MISSING)
-            metadata = (await client.describe(f"{OPEN}/Describe", GOOD))["metadata"]
-            assert (metadata["x-org"], metadata.get("x-auth")) == ("internal", None)
-
-
-async def test_sidecars_are_addressed_as_the_guide_says(world: World) -> None:
-    """Names of a Service with the port; http_proxy alone does not do, for grpcio asks for a tunnel then."""
-    place = world.address(Place.SIDECAR)
-    for name in ("speaker", "speaker.httpbin", "speaker.httpbin.svc.cluster.local"):
-        async with GrpcClient(place, f"{name}:{GRPC}") as client:
-            assert (await client.describe(f"{OPEN}/Describe"))["server"] == "one"
-    async with GrpcClient(place, "nobody.httpbin:9000") as client:
-        assert (await failure(client.call(f"{OPEN}/Describe")))[0] == "UNAVAILABLE"
-    proxy = f"http://{place[0]}:{place[1]}"
-    async with GrpcClient(("speaker.httpbin", GRPC), "speaker.httpbin:9000", proxy=proxy) as client:
-        assert (await failure(client.call(f"{OPEN}/Describe")))[0] == "UNAVAILABLE"
+    async with run_world() as running:
+        yield running
 
 
 # WebSocket
@@ -537,6 +145,21 @@ async def test_a_time_limit_for_requests_does_not_end_a_websocket(world: World, 
             await asyncio.wait_for(socket.recv(), 1.2)
         await socket.send("still there")
         assert await socket.recv() == "still there"
+
+
+async def test_a_destination_asks_for_the_token(world: World) -> None:
+    """Of WebSockets from sidecars and gateways; one in the query is taken out there too."""
+    config = {"providers": {"dev": provider()}}
+    selector = {"selector": {"name": "speaker"}, "port": {"number": WEB}}
+    holds = jwt_policy("destination", applyToDestinations=[selector], config=config)
+    async with world.mesh.having(holds):
+        for place in Place:
+            with pytest.raises(InvalidStatus) as info:
+                await world.websocket(place, "/open/ws")
+            assert info.value.response.status_code == 401
+            async with world.websocket(place, f"/open/ws?auth_token={TOKEN}&room=1") as socket:
+                await socket.send("target")
+                assert await socket.recv() == "/open/ws?room=1"
 
 
 # HTTP/2
@@ -687,15 +310,6 @@ async def test_the_body_of_a_refused_request_is_no_request(world: World, place: 
 
 
 # Changes of policies and routes
-
-
-def traffic(**config: Any) -> Manifest:
-    return {
-        "apiVersion": "resilience.policy.gloo.solo.io/v2",
-        "kind": "RetryTimeoutPolicy",
-        "metadata": {"name": "traffic", "namespace": "httpbin"},
-        "spec": {"applyToRoutes": [{"route": {"labels": LABEL}}], "config": config},
-    }
 
 
 Talk = Callable[[bytes], Awaitable[bytes]]
