@@ -16,7 +16,14 @@ from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination
 from meshpass.translate.finding import NO_EFFECT_YET, Finding, Reason, Severity, no_effect
 from meshpass.translate.placedmatch import specificity
-from meshpass.translate.routecontext import RouteContext, RouteHead, child_context, route_head, table_context
+from meshpass.translate.routecontext import (
+    MAX_TABLES,
+    RouteContext,
+    RouteHead,
+    child_context,
+    route_head,
+    table_context,
+)
 from meshpass.translate.routename import route_names
 from meshpass.translate.selection_class import RouteProperties
 from meshpass.translate.tableindex import KnownTable, TableIndex, choose_children, without_tables
@@ -70,6 +77,8 @@ class _Place:
     context: RouteContext
     catalog: Catalog
     problems: tuple[Problem, ...]
+    delegating: int
+    """How many of its routes delegate."""
 
 
 def translate_branch(  # noqa: PLR0917
@@ -90,7 +99,13 @@ def translate_branch(  # noqa: PLR0917
     if unreadable:
         problems = (Problem("", "no route of a table that cannot be read whole is served"), *problems)
     place = _Place(
-        key=key, table=table, workspace=tables.workspace, context=context, catalog=catalog, problems=problems
+        key=key,
+        table=table,
+        workspace=tables.workspace,
+        context=context,
+        catalog=catalog,
+        problems=problems,
+        delegating=sum(http.delegate is not None for http in table.spec.http),
     )
     branch = Branch()
     own: set[str] = set()
@@ -167,13 +182,15 @@ def _add_delegate(  # noqa: PLR0917
 ) -> tuple[str, tuple[Problem, ...]]:
     """Add the routes of the tables that an HTTPRoute delegates to, or its 500; its class, and what is wrong."""
     delegate, path = http.delegate or Delegate(), f"spec.http[{index}]"
-    head, within = memo(_delegated_context, place.key, place.table, index, place.context)
+    children = choose_children(delegate, tables)
+    head, within = memo(
+        _delegated_context, place.key, place.table, index, place.context, place.delegating * len(children)
+    )
     problems = (*place.problems, *head.problems)
     if head.impossible:
         branch.impossible = branch.impossible or f"{path} of {place.key.namespace}/{place.key.name}"
         head = _with_problem(head, place, Problem(f"{path}.matchers", "none can be met by what is delegated here"))
         problems = (*problems, *head.problems[-1:])
-    children = choose_children(delegate, tables)
     problems = (*problems, *_child_problems(children, within, f"{path}.delegate.routeTables"))
     if delegate.allowed_routes:
         # It limits cloud functions, and a route that calls one is answered 500 whatever it says.
@@ -218,10 +235,10 @@ def _add_delegate(  # noqa: PLR0917
 
 
 def _delegated_context(
-    key: ObjectKey, table: RouteTable, index: int, context: RouteContext
+    key: ObjectKey, table: RouteTable, index: int, context: RouteContext, ways: int
 ) -> tuple[RouteHead, RouteContext]:
     head = route_head(table.spec.http[index], f"spec.http[{index}]", context)
-    return head, child_context(head, key, context)
+    return head, child_context(head, key, context, ways)
 
 
 def _child_problems(children: tuple[KnownTable, ...], within: RouteContext, path: str) -> Iterator[Problem]:
@@ -229,6 +246,8 @@ def _child_problems(children: tuple[KnownTable, ...], within: RouteContext, path
         yield Problem(path, "select no table of this workspace that has no hosts of its own")
     if len(within.ancestors) >= MAX_DEPTH:
         yield Problem(path, f"lead deeper than {MAX_DEPTH} tables")
+    if within.budget < 1:
+        yield Problem(path, f"lead, with what delegates beside them and above, to more than {MAX_TABLES} tables")
     for child in children:
         if child.key in within.ancestors:
             start = within.ancestors.index(child.key)

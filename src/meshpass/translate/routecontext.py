@@ -16,6 +16,9 @@ from meshpass.translate.tableroutes import LabelSet
 
 MAX_MATCHES = 10_000
 """Of one route, after its matchers have been combined with those of all routes above it."""
+MAX_TABLES = 5_000
+"""That one root may come to by delegation, a table counted for each way to it: two routes to the next table each, over
+thirty tables, are a thousand million ways."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +35,8 @@ class RouteContext:
     """What the tables between the root and this one ask of workloads."""
     ancestors: tuple[ObjectKey, ...] = ()
     """The tables above, the root first."""
+    budget: int = MAX_TABLES
+    """How many tables may be come to from here; what delegates side by side has equal shares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,6 +75,7 @@ def table_context(key: ObjectKey, table: RouteTable, above: RouteContext) -> tup
         selectors=both,
         workloads=(*above.workloads, own),
         ancestors=above.ancestors,
+        budget=above.budget,
     )
     return within, ()
 
@@ -110,12 +116,13 @@ def _translate_matchers(http: HTTPRoute, path: str) -> tuple[tuple[PlacedMatch, 
     return tuple(matches), tuple(problems)
 
 
-def child_context(head: RouteHead, key: ObjectKey, above: RouteContext) -> RouteContext:
-    """The context of the tables that a route of the table ``key`` delegates to."""
+def child_context(head: RouteHead, key: ObjectKey, above: RouteContext, ways: int) -> RouteContext:
+    """The context of the tables that a route of the table ``key`` delegates to, of so many ``ways`` on from the table."""
     return RouteContext(
         matches=head.matches,
         labels=head.labels,
         selectors=above.selectors,
         workloads=above.workloads,
         ancestors=(*above.ancestors, key),
+        budget=above.budget // max(ways, 1),
     )
