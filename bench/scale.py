@@ -13,7 +13,7 @@ from bench.result import Row, aimed, mebibytes, megabytes, milliseconds, percent
 from bench.throughput import cpu_seconds
 from bench.wire import Connection, monotonic_ms, render_request
 
-EDITS = 60
+EDITS = 50
 WARM_UP = 5
 AIM_BYTES = 200e6
 _EDITED = TABLES - 1
