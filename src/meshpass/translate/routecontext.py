@@ -51,8 +51,9 @@ class RouteHead:
 
 
 def root_context(key: ObjectKey, table: RouteTable) -> RouteContext:
-    """The context of a table with hosts."""
-    return RouteContext(labels=table.metadata.labels, selectors=_own_selectors(key, table))
+    """The context of a table by itself. One without hosts serves nothing then, and is looked at less deeply."""
+    budget = MAX_TABLES if table.spec.hosts else MAX_TABLES // 10
+    return RouteContext(labels=table.metadata.labels, selectors=_own_selectors(key, table), budget=budget)
 
 
 def table_context(key: ObjectKey, table: RouteTable, above: RouteContext) -> tuple[RouteContext, tuple[Problem, ...]]:
