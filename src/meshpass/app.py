@@ -24,6 +24,7 @@ from meshpass.audit.log import AuditLog
 from meshpass.audit.record import DecisionRecord
 from meshpass.audit.server import AccessLogService
 from meshpass.audit.subject import SubjectHasher, load_salt
+from meshpass.certificatefile import CertificateFiles
 from meshpass.control import ControlApi, listen_privately
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -89,10 +90,11 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             system_authorities=find_system_authorities(),
         )
         keys = KeySetFetcher(settings.directory / "jwks", Downloader())
+        files = CertificateFiles()
         trees = TreeStore(settings.directory / "frozen.db")
         trees.load()
         reconciler = Reconciler(
-            Inputs(store=store, keys=keys, settings=translating, trees=trees),
+            Inputs(store=store, keys=keys, files=files, settings=translating, trees=trees),
             Outputs(cache=cache, statuses=statuses, events=events),
             memo=memo,
         )
@@ -115,7 +117,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         await stack.enter_async_context(ads)
         stack.callback(access_logs.close)
         informers = _make_informers(clients.values(), store)
-        endless = [_settle_memory(reconciler), *(one.run() for one in informers), statuses.run(), events.run(), keys.run(), reconciler.run()]
+        endless = [_settle_memory(reconciler), *(one.run() for one in informers), statuses.run(), events.run(), keys.run(), files.run(), reconciler.run()]
         tasks = await stack.enter_async_context(_running(endless))
         server = HttpServer(control.application)
         serving = await server.start(listen_privately(settings.control_socket), tasks)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from meshpass.api.objectset import ObjectKey
+from meshpass.certificatefile import CertificateFiles
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import RENAMED
 from meshpass.ir import ObjectRef, Proxy
@@ -37,6 +38,7 @@ class Inputs:
 
     store: ObjectStore
     keys: KeySetFetcher
+    files: CertificateFiles
     settings: TranslateSettings
     trees: TreeStore
 
@@ -59,6 +61,7 @@ class Reconciler:
     def __init__(self, inputs: Inputs, outputs: Outputs, *, memo: Memo) -> None:
         self._store = inputs.store
         self._keys = inputs.keys
+        self._files = inputs.files
         self._settings = inputs.settings
         self._trees = inputs.trees
         self._cache = outputs.cache
@@ -108,6 +111,7 @@ class Reconciler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_objects())
             tasks.create_task(self._follow_keys())
+            tasks.create_task(self._follow_files())
             tasks.create_task(self._follow_acknowledgements())
             tasks.create_task(self._follow_statuses())
         raise AssertionError("the loops never return")
@@ -127,6 +131,12 @@ class Reconciler:
         seen = self._keys.revision
         while True:
             seen = await self._keys.wait_changed(seen)
+            self._try_reconcile()
+
+    async def _follow_files(self) -> NoReturn:
+        seen = self._files.revision
+        while True:
+            seen = await self._files.wait_changed(seen)
             self._try_reconcile()
 
     async def _follow_acknowledgements(self) -> NoReturn:
@@ -150,11 +160,24 @@ class Reconciler:
             logger.exception("not reconciled", extra={"revision": self._store.revision})
 
     def reconcile(self) -> None:
-        """Translate the objects as they are now and publish what changed."""
+        """Translate the objects as they are now and publish what changed.
+
+        Where an object names a file that was never looked at, nothing is published: it is looked at within moments, which
+        leads here again. Or else a restart would close, for those moments, whatever needs a file.
+        """
         started = time.perf_counter()
         revision = self._store.revision
         self._passes += 1
-        translation = translate(self._store.objects, self._keys.key_sets, self._settings, self._memo, self._trees.trees)
+        translation = translate(
+            self._store.objects,
+            self._keys.key_sets,
+            self._settings,
+            self._memo,
+            self._trees.trees,
+            files=self._files.files,
+        )
+        if self._files.follow(translation.files):
+            return
         # Before anything is published: what a proxy has been told is what a table is frozen at after a crash.
         self._trees.save(translation.trees)
         self._keys.follow(translation.key_sources)

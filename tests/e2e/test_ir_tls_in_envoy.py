@@ -212,20 +212,6 @@ async def test_clients_show_who_they_are(envoy: IrEnvoy) -> None:
     assert not await answers(envoy, trusting(shows=other))
 
 
-async def test_certificates_from_files(envoy: IrEnvoy) -> None:
-    """Of the proxy and of the authorities."""
-    with (
-        files(AUTHORITY.sign("one.example.com")) as (chain_file, key_file),
-        tempfile.NamedTemporaryFile("w") as trusted,
-    ):
-        trusted.write(AUTHORITY.certificate)
-        trusted.flush()
-        tls = {"certificate": "", "certificate_file": chain_file, "private_key_file": key_file}
-        await envoy.serve(serving(chain("one", **tls, authorities_file=trusted.name)))
-        assert await answers(envoy, trusting(shows=AUTHORITY.sign("client.example.com")))
-        assert not await answers(envoy, trusting())
-
-
 async def test_a_new_certificate_is_shown_and_ends_no_connection(envoy: IrEnvoy) -> None:
     """The same connection goes on; the next one sees the new certificate."""
     await envoy.serve(serving(chain("one")))
@@ -342,14 +328,11 @@ async def test_a_server_is_verified_as_told(envoy: IrEnvoy, tls: UpstreamTls, st
 
 
 async def test_a_server_is_shown_a_certificate(envoy: IrEnvoy) -> None:
-    """By name or from files; without one a server that asks for it lets nobody in."""
+    """Without one a server that asks for it lets nobody in."""
     mine = AUTHORITY.sign("client.example.com")
     async with tls_server(AUTHORITY.sign("one.example.com"), asks_for=AUTHORITY) as (port, _):
         plain = UpstreamTls(sni="one.example.com", authorities="trusted")
         assert await status_over(envoy, port, replace(plain, certificate="mine"), secret("mine", mine), TRUSTED) == 200
-        with files(mine) as (chain_file, key_file):
-            shown = replace(plain, certificate_file=chain_file, private_key_file=key_file)
-            assert await status_over(envoy, port, shown, TRUSTED) == 200
         assert await status_over(envoy, port, plain, TRUSTED) == 503
 
 

@@ -15,6 +15,7 @@ from meshpass.api.kind import Kind
 from meshpass.api.kinds import CORE_KINDS, KINDS
 from meshpass.api.manifest import load_documents
 from meshpass.api.objectset import ObjectKey
+from meshpass.certificatefile import CertificateFiles
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.status import StatusWriter
@@ -90,11 +91,13 @@ class ControlPlane:
         self.statuses = FakeStatusWriter()
         self.events = FakeEventRecorder()
         self.keys = FakeKeys()
+        self.files = CertificateFiles(interval_seconds=0.02)
         self.trees = FakeTrees()
         self.reconciler = Reconciler(
             Inputs(
                 store=self.store,
                 keys=cast("KeySetFetcher", self.keys),
+                files=self.files,
                 settings=SETTINGS,
                 trees=cast("TreeStore", self.trees),
             ),
@@ -126,11 +129,12 @@ class ControlPlane:
     async def running(self) -> AsyncIterator[None]:
         """Inside, the reconciler runs."""
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self.reconciler.run())
+            running = [tasks.create_task(one) for one in (self.files.run(), self.reconciler.run())]
             try:
                 yield
             finally:
-                task.cancel()
+                for task in running:
+                    task.cancel()
 
     async def settle(self) -> None:
         """Returns once all that was applied is published."""

@@ -1,7 +1,8 @@
 """Golden cases: what is under ``tests/golden``, and what the code makes of it, as readable YAML.
 
-A case is a folder ``<topic>/<a-sentence>`` with ``in.yaml``, the objects that it adds to the base mesh, and three
-expected files, which tell only what differs from the base mesh:
+A case is a folder ``<topic>/<a-sentence>`` with ``in.yaml``, the objects that it adds to the base mesh, where they name
+files ``files.yaml``, their paths and what is in them, and three expected files, which tell only what differs from the
+base mesh:
 
 - ``status.yaml``: the status of each object, as if every proxy had acknowledged;
 - ``ir.yaml``: the task of each proxy;
@@ -28,11 +29,13 @@ from meshpass.envoy.snapshot import ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
 from meshpass.ir import ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
+from meshpass.translate.filecontent import NO_FILES, FileContent, FileContents
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
 
 ROOT = Path(__file__).parent
 IN = "in.yaml"
+FILES = "files.yaml"
 OUT = ("status.yaml", "ir.yaml", "xds.yaml")
 
 
@@ -63,18 +66,24 @@ def orphans() -> list[Path]:
         if path.is_file()
         and path.parent != ROOT
         and "__pycache__" not in path.parts
-        and (path.parent not in cases or path.name not in (IN, *OUT))
+        and (path.parent not in cases or path.name not in (IN, FILES, *OUT))
     )
 
 
 def run_case(folder: Path) -> Outcome:
     """What comes of the base mesh with the objects of the case."""
-    return _run(BASE, folder / IN)
+    return _run(BASE, folder / IN, files=_files(folder))
 
 
-def _run(*sources: Path) -> Outcome:
+def _files(folder: Path) -> FileContents:
+    path = folder / FILES
+    texts = yaml.safe_load(path.read_text()) if path.exists() else {}
+    return {name: FileContent(text=text) for name, text in texts.items()}
+
+
+def _run(*sources: Path, files: FileContents = NO_FILES) -> Outcome:
     memo = Memo()
-    translation = translate_objects(object_set(*sources), memo)
+    translation = translate_objects(object_set(*sources), memo, files=files)
     return Outcome(translation, build_snapshots(translation, memo))
 
 

@@ -11,6 +11,7 @@ from tests.support.certificates import Authority
 from tests.support.envoy_mesh import secret
 
 from meshpass.translate.catalog import Catalog
+from meshpass.translate.filecontent import FileContent
 from meshpass.translate.knownhost import known_hosts
 
 AUTHORITY = Authority()
@@ -21,6 +22,12 @@ SECRETS = [
     secret("pair", {"tls.crt": CLIENT.chain, "tls.key": CLIENT.private_key}),
     secret("broken", {"tls.crt": CLIENT.chain}),
 ]
+CONTENTS = {
+    "/ca.pem": FileContent(text=AUTHORITY.certificate),
+    "/client.pem": FileContent(text=CLIENT.chain),
+    "/client.key": FileContent(text=CLIENT.private_key),
+    "/gone.pem": FileContent(problem="cannot be read"),
+}
 NAMES = ["", "missing", *(one["metadata"]["name"] for one in SECRETS)]
 
 
@@ -33,9 +40,9 @@ TLS = st.fixed_dictionaries(
     optional={
         "mode": optional(["SIMPLE", "DISABLE", "MUTUAL", "ISTIO_MUTUAL"]),
         "sni": optional(["", "a.example", "192.0.2.1", "*.example"]),
-        "caCertificates": optional(["", "/ca.pem", "ca.pem"]),
-        "clientCertificate": optional(["", "/client.pem"]),
-        "privateKey": optional(["", "/client.key"]),
+        "caCertificates": optional(["", "/ca.pem", "ca.pem", "/gone.pem", "/client.key"]),
+        "clientCertificate": optional(["", "/client.pem", "/gone.pem", "/ca.pem"]),
+        "privateKey": optional(["", "/client.key", "/client.pem"]),
         "credentialName": optional(NAMES),
         "insecureSkipVerify": st.booleans(),
     },
@@ -51,7 +58,8 @@ SERVICES = st.fixed_dictionaries(
 
 def build(service: dict[str, Any], protocol: str, tls: dict[str, Any] | None, authorities: str) -> Catalog:
     port = {"number": 443, "protocol": protocol, **({} if tls is None else {"clientsideTls": tls})}
-    return build_catalog(external_service(**service, ports=[port]), *SECRETS, system_authorities=authorities)
+    manifest = external_service(**service, ports=[port])
+    return build_catalog(manifest, *SECRETS, system_authorities=authorities, contents=CONTENTS)
 
 
 @given(
@@ -63,7 +71,7 @@ def build(service: dict[str, Any], protocol: str, tls: dict[str, Any] | None, au
 def test_requests_go_to_verified_servers_or_nowhere(
     service: dict[str, Any], protocol: str, tls: dict[str, Any] | None, authorities: str
 ) -> None:
-    """With authorities, a name to prove, and with a certificate where one is to be shown."""
+    """With authorities, a name to prove, and with a certificate where one is to be shown; files that are right alone."""
     catalog = build(service, protocol, tls, authorities)
     (entry,) = catalog.external_services.values()
     (port,) = entry.ports
@@ -75,10 +83,12 @@ def test_requests_go_to_verified_servers_or_nowhere(
     if found is None:
         return
     assert said.get("mode") != "ISTIO_MUTUAL"
-    assert bool(found.certificate or found.certificate_file) is (said.get("mode") == "MUTUAL")
+    assert bool(found.certificate) is (said.get("mode") == "MUTUAL")
+    assert found.certificate in {"", "file:/client.pem#/client.key", *(f"cluster1/httpbin/{name}" for name in NAMES)}
     if not said.get("insecureSkipVerify"):
         assert found.verify
-        assert found.authorities or found.authorities_file
+        assert found.authorities or found.authorities_file == AUTHORITIES
+        assert found.authorities in {"", "file:/ca.pem#ca", *(f"cluster1/httpbin/{name}#ca" for name in NAMES)}
         assert found.sni or found.subject_alt_names
 
 

@@ -11,10 +11,13 @@ from meshpass.api.core import EndpointSlice, Pod, Secret, Service
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectSet
 from meshpass.api.virtualdestination import VirtualDestination
+from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.backend import EndpointIndex, index_endpoints
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
+from meshpass.translate.filecontent import NO_FILES, FileContents
+from meshpass.translate.filecredential import find_file_credentials, read_file_credentials
 from meshpass.translate.workspace import WorkspaceIndex
 
 AUTHORITIES = "/etc/authorities.pem"
@@ -32,10 +35,13 @@ def build_catalog(
     objects: ObjectSet | None = None,
     memo: Memo | None = None,
     system_authorities: str = AUTHORITIES,
+    contents: FileContents = NO_FILES,
 ) -> Catalog:
-    """The Catalog of these objects."""
+    """The Catalog of these objects, where files have these contents."""
     known, memo = objects or object_set(*manifests), memo or Memo()
     services = known.all(ExternalService)
+    wanted = memo(find_file_credentials, services, known.all(VirtualGateway), WORKSPACES)
+    files = memo(read_file_credentials, wanted, contents, memo)
     return memo(
         make_catalog,
         known.all(Service),
@@ -46,7 +52,7 @@ def build_catalog(
         CLUSTERS,
         MANAGEMENT_CLUSTER,
         system_authorities,
-        memo(index_credentials, known.all(Secret), services, memo),
+        memo(index_credentials, known.all(Secret), services, files, memo),
         known.problems,
         memo,
     )

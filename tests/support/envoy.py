@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.tls_files import TlsFiles
-
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -30,18 +28,15 @@ SETTLE_SECONDS = 10.0
 class EnvoyUnderTest:
     """The Envoy of node NODE. It has no state of its own besides what it was sent."""
 
-    def __init__(self, cache: SnapshotCache, memo: Memo, files: TlsFiles) -> None:
+    def __init__(self, cache: SnapshotCache, memo: Memo) -> None:
         self.cache = cache
         self._memo = memo
-        self._files = files
 
     async def apply(self, proxy: Proxy) -> NodeState:
         """What the Envoy says of this task, as its own: in sync, or what it rejects. TimeoutError if it says neither.
 
-        Its listeners are moved to free ports of 127.0.0.1, so that tests of several processes do not meet. Where it names
-        files with certificates, there are some.
+        Its listeners are moved to free ports of 127.0.0.1, so that tests of several processes do not meet.
         """
-        proxy = self._files.put_into(proxy)
         listeners = tuple(replace(one, address="127.0.0.1", port=0) for one in proxy.listeners)
         self.cache.set(build_snapshot(replace(proxy, node=NODE, listeners=listeners), self._memo))
         async with asyncio.timeout(SETTLE_SECONDS):
@@ -82,7 +77,7 @@ async def run_envoy() -> AsyncIterator[EnvoyUnderTest]:
                 async with asyncio.timeout(SETTLE_SECONDS):
                     while cache.state(NODE).streams == 0:
                         await cache.wait_changed(cache.revision)
-                yield EnvoyUnderTest(cache, memo, TlsFiles.write(directory))
+                yield EnvoyUnderTest(cache, memo)
             finally:
                 if process.returncode is None:
                     process.kill()

@@ -23,7 +23,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import uvicorn
@@ -31,6 +31,7 @@ from tests.support.http_client import UPSTREAM, Answer, Headers, HttpClient, Pla
 from tests.support.objects import key_of, read_objects, translate_objects
 
 from meshpass.api.objectset import ObjectSet
+from meshpass.certificatefile import CertificateFiles
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -70,6 +71,7 @@ class EnvoyMesh:
         self.network = network
         self.gates = FeatureGates()
         self.key_sets: KeySets = {}
+        self.files = CertificateFiles(interval_seconds=0.05)
         self.objects = ObjectSet.empty()
         self.client = HttpClient()
 
@@ -88,16 +90,30 @@ class EnvoyMesh:
         return await self.publish()
 
     async def publish(self) -> Translation:
-        """Translate the objects, gates and key sets as they are now; returns like ``apply``."""
-        translation = self.translate()
-        for node in self.nodes:
-            self.cache.set(build_snapshot(translation.proxies[node], self.memo))
+        """Translate the objects, gates, key sets and files as they are now; returns like ``apply``."""
+        while self.files.follow((translation := self.translate()).files):
+            await self.files.wait_changed(self.files.revision)
+        self._publish(translation)
         await self.synced()
         return translation
 
+    def _publish(self, translation: Translation) -> None:
+        for node in self.nodes:
+            self.cache.set(build_snapshot(translation.proxies[node], self.memo))
+
+    async def follow_files(self) -> NoReturn:
+        """Has the Envoys follow the files that objects name, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.files.run())
+            while True:
+                await self.files.wait_changed(self.files.revision)
+                self._publish(self.translate())
+
     def translate(self) -> Translation:
         """What follows from the objects as they are."""
-        return translate_objects(self.objects, self.memo, key_sets=self.key_sets, gates=self.gates)
+        return translate_objects(
+            self.objects, self.memo, key_sets=self.key_sets, gates=self.gates, files=self.files.files
+        )
 
     @asynccontextmanager
     async def having(
@@ -192,6 +208,9 @@ async def run_envoy_mesh(*nodes: str) -> AsyncIterator[EnvoyMesh]:
         await stack.enter_async_context(AdsServer(cache, plan, listen=ads_socket))
         for node in nodes:
             await stack.enter_async_context(_run_envoy(node, directory / node.rpartition("~")[2], ads_socket, mesh))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        following = tasks.create_task(mesh.follow_files())
+        stack.callback(following.cancel)
         await mesh.apply(build_world(mesh, ports))
         await mesh.accepting()
         yield mesh

@@ -18,6 +18,7 @@ from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.memo import Memo
 from meshpass.translate import FeatureGates, TranslateSettings, Translation, translate
+from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.keysource import KeySets
 
 MANAGEMENT_CLUSTER = "mgmt"
@@ -62,11 +63,16 @@ def object_set(*sources: Path | str | Mapping[str, Any]) -> ObjectSet:
 
 
 def translate_objects(
-    objects: ObjectSet, memo: Memo | None = None, *, key_sets: KeySets | None = None, gates: FeatureGates | None = None
+    objects: ObjectSet,
+    memo: Memo | None = None,
+    *,
+    key_sets: KeySets | None = None,
+    gates: FeatureGates | None = None,
+    files: FileContents = NO_FILES,
 ) -> Translation:
-    """The translation of a test's objects; nothing was fetched, and no gate is set, unless said."""
+    """The translation of a test's objects; nothing was fetched or read, and no gate is set, unless said."""
     settings = SETTINGS if gates is None else TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=gates)
-    return translate(objects, NO_KEY_SETS if key_sets is None else key_sets, settings, memo or Memo())
+    return translate(objects, NO_KEY_SETS if key_sets is None else key_sets, settings, memo or Memo(), files=files)
 
 
 def build_snapshots(translation: Translation, memo: Memo | None = None) -> dict[str, Snapshot]:

@@ -6,13 +6,12 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import assert_never
 
-from envoy.config.core.v3.base_pb2 import DataSource, TransportSocket
+from envoy.config.core.v3.base_pb2 import TransportSocket
 from envoy.extensions.transport_sockets.tls.v3.common_pb2 import (
     CertificateValidationContext,
     SubjectAltNameMatcher,
     TlsParameters,
 )
-from envoy.extensions.transport_sockets.tls.v3.common_pb2 import TlsCertificate as TlsCertificateMessage
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import SdsSecretConfig
 from envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret as SecretMessage
 from envoy.extensions.transport_sockets.tls.v3.tls_pb2 import (
@@ -69,23 +68,21 @@ def build_downstream_socket(tls: DownstreamTls, *protocols: str) -> TransportSoc
         ),
         alpn_protocols=protocols,
     )
-    _set_certificate(common, tls.certificate, tls.certificate_file, tls.private_key_file)
-    authorities = bool(tls.authorities or tls.authorities_file)
-    if authorities:
-        _set_validation(common, tls.authorities, tls.authorities_file, tls.subject_alt_names)
-    return _build_socket(
-        DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=authorities))
-    )
+    common.tls_certificate_sds_secret_configs.append(_secret(tls.certificate))
+    if tls.authorities:
+        _set_validation(common, tls.authorities, tls.subject_alt_names)
+    asked = BoolValue(value=bool(tls.authorities))
+    return _build_socket(DownstreamTlsContext(common_tls_context=common, require_client_certificate=asked))
 
 
 def build_upstream_socket(tls: UpstreamTls, *protocols: str) -> TransportSocket:
     """TLS that begins here. A server that is to be verified, but by no authorities, is never believed."""
     common = CommonTlsContext(alpn_protocols=protocols)
-    if tls.certificate or tls.certificate_file:
-        _set_certificate(common, tls.certificate, tls.certificate_file, tls.private_key_file)
+    if tls.certificate:
+        common.tls_certificate_sds_secret_configs.append(_secret(tls.certificate))
     if tls.verify:
         names = tls.subject_alt_names or tuple(filter(None, (tls.sni,)))
-        _set_validation(common, tls.authorities, tls.authorities_file, names)
+        _set_validation(common, tls.authorities, names, file=tls.authorities_file)
     return _build_socket(UpstreamTlsContext(common_tls_context=common, sni=tls.sni))
 
 
@@ -93,18 +90,7 @@ def _build_socket(context: Message) -> TransportSocket:
     return TransportSocket(name="envoy.transport_sockets.tls", typed_config=pack(context))
 
 
-def _set_certificate(common: CommonTlsContext, name: str, chain_file: str, key_file: str) -> None:
-    if name:
-        common.tls_certificate_sds_secret_configs.append(_secret(name))
-    else:
-        common.tls_certificates.append(
-            TlsCertificateMessage(
-                certificate_chain=DataSource(filename=chain_file), private_key=DataSource(filename=key_file)
-            )
-        )
-
-
-def _set_validation(common: CommonTlsContext, name: str, file: str, names: tuple[str, ...]) -> None:
+def _set_validation(common: CommonTlsContext, name: str, names: tuple[str, ...], *, file: str = "") -> None:
     validation = CertificateValidationContext(
         match_typed_subject_alt_names=[matcher for one in names for matcher in _build_names(one)]
     )

@@ -24,15 +24,11 @@ class UpstreamTls:
     authorities: str = ""
     """Whom the server's certificate must be from: name of a ``TrustedAuthorities`` of the proxy, or"""
     authorities_file: str = ""
-    """path of a PEM file that the proxy can read."""
+    """path of the PEM file with the authorities of the system that the proxy runs on."""
     subject_alt_names: tuple[str, ...] = ()
     """The server's certificate must have one of these names; empty: that of ``sni``."""
     certificate: str = ""
-    """What the proxy shows of itself: name of a ``TlsCertificate`` of the proxy, or"""
-    certificate_file: str = ""
-    """path of a PEM file,"""
-    private_key_file: str = ""
-    """with the path of its key."""
+    """What the proxy shows of itself: name of a ``TlsCertificate`` of the proxy; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

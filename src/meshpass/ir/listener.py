@@ -45,16 +45,10 @@ class TlsVersion(StrEnum):
 class DownstreamTls:
     """TLS that a proxy ends."""
 
-    certificate: str = ""
-    """What it shows of itself: name of a ``TlsCertificate`` of the proxy, or"""
-    certificate_file: str = ""
-    """path of a PEM file that the proxy can read,"""
-    private_key_file: str = ""
-    """with the path of its key."""
+    certificate: str
+    """What it shows of itself: name of a ``TlsCertificate`` of the proxy."""
     authorities: str = ""
-    """Clients must show a certificate from these: name of a ``TrustedAuthorities`` of the proxy, or"""
-    authorities_file: str = ""
-    """path of a PEM file. Both empty: clients are not asked for one."""
+    """Clients must show a certificate from these: name of a ``TrustedAuthorities`` of the proxy; empty: none is asked for."""
     subject_alt_names: tuple[str, ...] = ()
     """A client's certificate must have one of these names; empty: any."""
     minimum_version: TlsVersion = TlsVersion.TLS_1_2

@@ -17,6 +17,7 @@ from meshpass.translate.connection import Connection
 from meshpass.translate.credential import authorities_name, make_authorities, make_certificate, named_secret
 from meshpass.translate.destination import Destination, make_destination
 from meshpass.translate.externalentry import ExternalPort
+from meshpass.translate.filecredential import FileCredentials, FileProblem
 from meshpass.translate.service import ServicePort
 from meshpass.translate.socketaddress import make_endpoint
 from meshpass.translate.virtualentry import VirtualPort
@@ -183,7 +184,11 @@ def _is_in_subset(one: PodEndpoint, service: ObjectKey, endpoints: EndpointIndex
 
 
 def backend_secrets(
-    destinations: Iterable[Destination], catalog: Catalog, secrets: Mapping[ObjectKey, Secret], memo: Memo
+    destinations: Iterable[Destination],
+    catalog: Catalog,
+    secrets: Mapping[ObjectKey, Secret],
+    files: FileCredentials,
+    memo: Memo,
 ) -> tuple[ProxySecret, ...]:
     """The certificates that the backends of these destinations name; sorted by name."""
     found: dict[str, ProxySecret] = {}
@@ -192,8 +197,12 @@ def backend_secrets(
         tls = connection.tls if connection is not None else None
         for name in (tls.certificate, tls.authorities) if tls is not None else ():
             if name and name not in found:
-                key = named_secret(name)
-                made = memo(make_authorities if name == authorities_name(key) else make_certificate, key, secrets[key])
-                if made is not None:
+                made = files.found.get(name) or _make_secret(name, secrets, memo)
+                if made is not None and not isinstance(made, FileProblem):
                     found[name] = made
     return tuple(found[name] for name in sorted(found))
+
+
+def _make_secret(name: str, secrets: Mapping[ObjectKey, Secret], memo: Memo) -> ProxySecret | None:
+    key = named_secret(name)
+    return memo(make_authorities if name == authorities_name(key) else make_certificate, key, secrets[key])

@@ -1,4 +1,4 @@
-"""Credential: what the Secret that an ExternalService names has to offer."""
+"""Credential: what the Secret, or the files, that an ExternalService names have to offer."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import PublicKeyAlgorithmOID
-
 from meshpass.api.core import Secret
 from meshpass.api.external import ExternalService
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import TlsCertificate, TrustedAuthorities
 from meshpass.memo import Memo
+from meshpass.translate.filecredential import FileCredentials, FileProblem
+from meshpass.translate.pem import authorities_problem, certificate_problem, private_key_problem
 
 CERTIFICATE_ENTRIES = ("tls.crt", "cert")
 PRIVATE_KEY_ENTRIES = ("tls.key", "key")
@@ -28,10 +22,6 @@ AUTHORITY_ENTRIES = ("ca.crt", "cacert")
 """Entries of a Secret of type kubernetes.io/tls, then those of Istio's generic ones."""
 
 AUTHORITIES_SUFFIX = "#ca"
-
-MIN_RSA_BITS = 2048
-USABLE_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
-USABLE_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
 class Credential(NamedTuple):
@@ -47,9 +37,12 @@ class Credential(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Credentials:
-    """The Secrets that ExternalServices name. The same object as long as they offer the same, whatever the contents."""
+    """The Secrets and files that objects name. The same object as long as they offer the same, whatever the contents."""
 
     found: Mapping[ObjectKey, Credential]
+    """Of Secrets, those that ExternalServices name."""
+    files: Mapping[str, FileProblem | None]
+    """By name of what is in files: why it cannot be used; None if it can."""
 
 
 class CredentialText(NamedTuple):
@@ -81,7 +74,10 @@ def named_secret(name: str) -> ObjectKey:
 
 
 def index_credentials(
-    secrets: Mapping[ObjectKey, Secret], external_services: Mapping[ObjectKey, ExternalService], memo: Memo
+    secrets: Mapping[ObjectKey, Secret],
+    external_services: Mapping[ObjectKey, ExternalService],
+    files: FileCredentials,
+    memo: Memo,
 ) -> Credentials:
     """What each Secret that some ``clientsideTls.credentialName`` names has to offer; to be called through the memo."""
     wanted = sorted(
@@ -92,11 +88,17 @@ def index_credentials(
             if port.clientside_tls is not None and port.clientside_tls.credential_name
         }
     )
-    return memo(_make_credentials, tuple((key, memo(judge_secret, secrets[key])) for key in wanted if key in secrets))
+    return memo(
+        _make_credentials,
+        tuple((key, memo(judge_secret, secrets[key])) for key in wanted if key in secrets),
+        tuple((name, one if isinstance(one, FileProblem) else None) for name, one in files.found.items()),
+    )
 
 
-def _make_credentials(found: tuple[tuple[ObjectKey, Credential], ...]) -> Credentials:
-    return Credentials(found=dict(found))
+def _make_credentials(
+    found: tuple[tuple[ObjectKey, Credential], ...], files: tuple[tuple[str, FileProblem | None], ...]
+) -> Credentials:
+    return Credentials(found=dict(found), files=dict(files))
 
 
 def credentials_of(
@@ -117,9 +119,11 @@ def judge_secret(secret: Secret) -> Credential:
         return Credential(problem="has a certificate without its key, or a key without its certificate")
     if not text.certificate and not text.authorities:
         return Credential(problem="has neither tls.crt with tls.key nor ca.crt")
-    problem = _pair_problem(text) if text.certificate else ""
-    if not problem and text.authorities and not _certificates(text.authorities):
-        problem = "has authorities that are no PEM certificates"
+    problem = ""
+    if text.certificate:
+        problem = certificate_problem(text.certificate) or private_key_problem(text.certificate, text.private_key)
+    if not problem and text.authorities:
+        problem = authorities_problem(text.authorities)
     if problem:
         return Credential(problem=problem)
     return Credential(certificate=bool(text.certificate), authorities=bool(text.authorities))
@@ -140,46 +144,6 @@ def read_secret(secret: Secret) -> CredentialText | str:
 def _entry(secret: Secret, names: Iterable[str]) -> str:
     found = next((secret.data[name] for name in names if name in secret.data), "")
     return base64.b64decode(found, validate=True).decode()
-
-
-def _key_problem(certificate: x509.Certificate) -> str:
-    """Why Envoy 1.40 would refuse the certificate for its key, and with it all that a proxy is told with it."""
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        return f"has an RSA key of {key.key_size} bits; {MIN_RSA_BITS} are needed"
-    odd_curve = isinstance(key, ec.EllipticCurvePublicKey) and not isinstance(key.curve, USABLE_CURVES)
-    odd_padding = certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
-    if not isinstance(key, USABLE_KEYS) or odd_curve or odd_padding:
-        return "has a key of a kind that Envoy takes for no certificate"
-    return ""
-
-
-def _pair_problem(text: CredentialText) -> str:
-    certificates = _certificates(text.certificate)
-    if not certificates:
-        return "has a certificate that is no PEM certificate"
-    try:
-        key = serialization.load_pem_private_key(text.private_key.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        return "has a key that is no PEM key without a password"
-    try:
-        certified = certificates[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        return "has a certificate with a key of an unknown kind"
-    if _public(key.public_key()) != _public(certified):
-        return "has a key that is not that of its certificate"
-    return _key_problem(certificates[0])
-
-
-def _public(key: PublicKeyTypes | CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _certificates(text: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text.encode())
-    except ValueError:
-        return []
 
 
 def make_certificate(key: ObjectKey, secret: Secret) -> TlsCertificate | None:

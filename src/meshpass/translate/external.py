@@ -14,6 +14,7 @@ from meshpass.translate.credential import Credential
 from meshpass.translate.externaladdress import Address, place_port, read_address, service_addresses
 from meshpass.translate.externalentry import ExternalEntry, ExternalPort
 from meshpass.translate.externaltls import AUTOMATIC, TlsProblem, TlsSettings, find_tls_notes, translate_tls
+from meshpass.translate.filecredential import FileProblem
 from meshpass.translate.finding import Finding, Reason, Severity, no_effect
 from meshpass.translate.host import host_problem, normalize_host
 from meshpass.translate.protocol import Protocol, port_protocol
@@ -38,6 +39,7 @@ def translate_external_service(  # noqa: PLR0917
     workspace: str,
     endpoints: Endpoints,
     credentials: tuple[tuple[str, Credential], ...],
+    files: tuple[tuple[str, FileProblem | None], ...],
     system_authorities: str,
     problems: tuple[str, ...],
 ) -> ExternalEntry:
@@ -66,6 +68,7 @@ def translate_external_service(  # noqa: PLR0917
             named.names,
             service.spec.subject_alt_names,
             dict(credentials),
+            dict(files),
             system_authorities,
         )
         ports[port.number], found = _translate_port(port, path, given, addresses if endpoints else None, whole)

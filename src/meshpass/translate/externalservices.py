@@ -11,6 +11,7 @@ from meshpass.translate.credential import Credentials, credentials_of
 from meshpass.translate.external import Endpoints, translate_external_service
 from meshpass.translate.externalendpoint import select_external_endpoints
 from meshpass.translate.externalentry import ExternalEntry
+from meshpass.translate.filecredential import NEVER_READ, files_of_service
 from meshpass.translate.workspace import WorkspaceIndex
 
 ChosenEndpoints = Mapping[ObjectKey, Endpoints]
@@ -56,6 +57,7 @@ def translate_external_services(  # noqa: PLR0917
             owner,
             chosen[key],
             credentials_of(key, services[key], credentials),
+            tuple((one.name, credentials.files.get(one.name, NEVER_READ)) for one in files_of_service(services[key])),
             system_authorities,
             problems.get(key, ()),
         )

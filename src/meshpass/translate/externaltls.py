@@ -9,6 +9,15 @@ from meshpass.api.external import ClientsideTls, ClientTlsMode
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import UpstreamTls
 from meshpass.translate.credential import Credential, authorities_name, certificate_name, credential_key
+from meshpass.translate.filecredential import (
+    NEVER_READ,
+    AuthoritiesFile,
+    CertificateFile,
+    FileCredential,
+    FilePart,
+    FileProblem,
+    is_absolute,
+)
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.host import host_problem
 from meshpass.translate.socketaddress import is_address
@@ -39,6 +48,8 @@ class TlsSettings(NamedTuple):
     """The hosts of the service."""
     subject_alt_names: tuple[str, ...]
     credentials: Mapping[str, Credential]
+    files: Mapping[str, FileProblem | None]
+    """By name of what is in files: why it cannot be used; None if it can."""
     system_authorities: str
 
 
@@ -98,7 +109,7 @@ def _text_problem(tls: ClientsideTls, path: str) -> TlsProblem | None:
         "caCertificates": tls.ca_certificates,
     }
     for name, file in files.items():
-        if file and not file.startswith("/"):
+        if file and not is_absolute(file):
             return TlsProblem(f"{path}.{name}", "is no absolute path")
     if bool(tls.client_certificate) != bool(tls.private_key):
         return TlsProblem(path, "clientCertificate and privateKey are needed together")
@@ -113,7 +124,7 @@ def _own_certificate(tls: ClientsideTls, credential: Credential, given: TlsSetti
             f"{given.path}.credentialName", "its Secret and clientCertificate both give a certificate; leave one out"
         )
     if tls.client_certificate:
-        return {"certificate_file": tls.client_certificate, "private_key_file": tls.private_key}
+        return _from_file("certificate", CertificateFile(tls.client_certificate, tls.private_key), given)
     if credential.certificate:
         return {"certificate": certificate_name(credential_key(given.service, tls.credential_name))}
     if tls.credential_name:
@@ -132,7 +143,7 @@ def _authorities(tls: ClientsideTls, credential: Credential, given: TlsSettings)
             f"{given.path}.credentialName", "its Secret and caCertificates both give authorities; leave one out"
         )
     if tls.ca_certificates:
-        return {"authorities_file": tls.ca_certificates}
+        return _from_file("authorities", AuthoritiesFile(tls.ca_certificates), given)
     if credential.authorities:
         return {"authorities": authorities_name(credential_key(given.service, tls.credential_name))}
     if tls.credential_name and tls.mode is ClientTlsMode.SIMPLE:
@@ -140,6 +151,20 @@ def _authorities(tls: ClientsideTls, credential: Credential, given: TlsSettings)
     if not given.system_authorities:
         return TlsProblem(given.path, UNBELIEVED)
     return {"authorities_file": given.system_authorities}
+
+
+_FIELDS = {
+    FilePart.CERTIFICATE: "clientCertificate",
+    FilePart.PRIVATE_KEY: "privateKey",
+    FilePart.AUTHORITIES: "caCertificates",
+}
+
+
+def _from_file(setting: str, file: FileCredential, given: TlsSettings) -> dict[str, str] | TlsProblem:
+    problem = given.files.get(file.name, NEVER_READ)
+    if problem is None:
+        return {setting: file.name}
+    return TlsProblem(f"{given.path}.{_FIELDS[problem.part]}", problem.message, missing=problem.missing)
 
 
 def find_tls_notes(key: ObjectKey, tls: ClientsideTls, path: str) -> tuple[Finding, ...]:

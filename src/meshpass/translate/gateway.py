@@ -13,6 +13,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
+from meshpass.translate.filecredential import FileCredentials
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gatewaylistener import judge_virtual_gateway
 from meshpass.translate.gatewaynode import Gateway, Wish, assemble_gateway
@@ -49,6 +50,7 @@ def find_gateways(  # noqa: PLR0917
     pods: Mapping[ObjectKey, Pod],
     services: Mapping[ObjectKey, Service],
     secrets: Mapping[ObjectKey, KubernetesSecret],
+    files: FileCredentials,
     workspaces: WorkspaceIndex,
     problems: Mapping[ObjectKey, tuple[str, ...]],
     memo: Memo,
@@ -77,7 +79,7 @@ def find_gateways(  # noqa: PLR0917
                 for entrance in lead_to(listener.port, chosen):
                     selected[key].opened.add(listener.server.index)
                     wanted[entrance.target].append(Wish(listener=listener, number=entrance.number))
-        gateways.append(assemble_gateway(node, workload, wanted, secrets, findings, memo))
+        gateways.append(assemble_gateway(node, workload, wanted, secrets, files, findings, memo))
     for key, one in judged.items():
         findings[key].extend(_missing(key, one, selected[key]))
     return Gateways(

@@ -1,4 +1,4 @@
-"""Secrets → the certificates that a gateway shows, and the authorities whose clients it lets in."""
+"""Secrets and files → the certificates that a gateway shows, and the authorities whose clients it lets in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Secret as ProxySecret
 from meshpass.ir import TlsCertificate, TrustedAuthorities
 from meshpass.translate.credential import judge_secret, make_authorities, make_certificate
+from meshpass.translate.filecredential import FilePart, FileProblem
 from meshpass.translate.finding import Finding, Reason, Severity
 
 REVOCATION_ENTRIES = ("ca.crl", "crl")
@@ -18,7 +19,7 @@ SECOND_SUFFIX = "-cacert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayCredentials:
-    """What a listener has from Secrets."""
+    """What a listener has from Secrets, or from files."""
 
     certificate: TlsCertificate | None = None
     """None: there is none that can be used."""
@@ -63,6 +64,29 @@ def read_credentials(  # noqa: PLR0917
         message = f"no effect yet: {revoking[0]} of Secret {key.name}; clients with revoked certificates are let in"
         finding = Finding(key=owner, severity=Severity.WARNING, reason=Reason.NO_EFFECT, path=path, message=message)
         return GatewayCredentials(certificate=certificate, authorities=authorities, findings=(finding,))
+    return GatewayCredentials(certificate=certificate, authorities=authorities)
+
+
+_FIELDS = {
+    FilePart.CERTIFICATE: "serverCert",
+    FilePart.PRIVATE_KEY: "privateKey",
+    FilePart.AUTHORITIES: "caCerts",
+}
+
+
+def read_files(
+    owner: ObjectKey, path: str, certificate: ProxySecret | FileProblem, authorities: ProxySecret | FileProblem | None
+) -> GatewayCredentials:
+    """What files hold; where one holds nothing usable, a finding about its field below ``path`` of ``owner``.
+
+    ``authorities`` is None where clients are not asked for a certificate.
+    """
+    for one in (certificate, authorities):
+        if isinstance(one, FileProblem):
+            reason = Reason.TARGET_NOT_FOUND if one.missing else Reason.INVALID_KEY
+            return _closed(owner, f"{path}.{_FIELDS[one.part]}", reason, one.message)
+    assert isinstance(certificate, TlsCertificate)
+    assert authorities is None or isinstance(authorities, TrustedAuthorities)
     return GatewayCredentials(certificate=certificate, authorities=authorities)
 
 

@@ -11,8 +11,9 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualgateway import GatewayTlsMode, ListenerTls
 from meshpass.ir import Secret
 from meshpass.memo import Memo
+from meshpass.translate.filecredential import NEVER_READ, AuthoritiesFile, CertificateFile, FileCredentials
 from meshpass.translate.finding import Finding
-from meshpass.translate.gatewaycertificate import GatewayCredentials, read_credentials, second_key
+from meshpass.translate.gatewaycertificate import GatewayCredentials, read_credentials, read_files, second_key
 from meshpass.translate.gatewayport import GatewayPort, assemble_port
 from meshpass.translate.gatewayserver import GatewayServer, JudgedListener
 from meshpass.translate.gatewaytls import make_downstream_tls
@@ -47,6 +48,7 @@ def assemble_gateway(  # noqa: PLR0917
     workload: GatewayWorkload,
     wanted: Mapping[int, list[Wish]],
     secrets: Mapping[ObjectKey, KubernetesSecret],
+    files: FileCredentials,
     findings: Mapping[ObjectKey, list[Finding]],
     memo: Memo,
 ) -> Gateway:
@@ -56,7 +58,7 @@ def assemble_gateway(  # noqa: PLR0917
     for port in sorted(wanted):
         servers = []
         for wish in wanted[port]:
-            credentials = _credentials(wish.listener, workload.key, secrets, memo)
+            credentials = _credentials(wish.listener, workload.key, secrets, files, memo)
             servers.append(_resolve_tls(wish.listener, credentials, memo))
             if credentials is not None:
                 findings[wish.listener.server.key].extend(credentials.findings)
@@ -78,12 +80,18 @@ def assemble_gateway(  # noqa: PLR0917
 
 
 def _credentials(
-    listener: JudgedListener, pod: ObjectKey, secrets: Mapping[ObjectKey, KubernetesSecret], memo: Memo
+    listener: JudgedListener,
+    pod: ObjectKey,
+    secrets: Mapping[ObjectKey, KubernetesSecret],
+    files: FileCredentials,
+    memo: Memo,
 ) -> GatewayCredentials | None:
-    """What a listener has from a Secret, which is in the gateway's own namespace; None if it has nothing from there."""
+    """What a listener has from files, or from a Secret in the gateway's own namespace; None if it names neither."""
     tls, server = listener.tls, listener.server
-    if tls is None or not tls.secret_name or not server.is_open:
+    if tls is None or not server.is_open:
         return None
+    if not tls.secret_name:
+        return _file_credentials(server, tls, files, memo)
     key = ObjectKey("Secret", pod.cluster, pod.namespace, tls.secret_name)
     path = f"{server.path}.tls.secretName"
     mutual = tls.mode is GatewayTlsMode.MUTUAL
@@ -91,12 +99,22 @@ def _credentials(
     return memo(read_credentials, server.key, path, key, secrets.get(key), second, mutual)
 
 
+def _file_credentials(
+    server: GatewayServer, tls: ListenerTls, files: FileCredentials, memo: Memo
+) -> GatewayCredentials | None:
+    if tls.files is None:
+        return None
+    certificate = files.found.get(CertificateFile(tls.files.server_cert, tls.files.private_key).name, NEVER_READ)
+    authorities = None
+    if tls.mode is GatewayTlsMode.MUTUAL:
+        authorities = files.found.get(AuthoritiesFile(tls.files.ca_certs).name, NEVER_READ)
+    return memo(read_files, server.key, f"{server.path}.tls.files", certificate, authorities)
+
+
 def _resolve_tls(listener: JudgedListener, credentials: GatewayCredentials | None, memo: Memo) -> GatewayServer:
     if listener.tls is None or not listener.server.is_open:
         return listener.server
-    if credentials is None:
-        return memo(_with_tls, listener.server, listener.tls, "", "")
-    if credentials.certificate is None:
+    if credentials is None or credentials.certificate is None:
         return memo(_closed, listener.server)
     authorities = credentials.authorities.name if credentials.authorities is not None else ""
     return memo(_with_tls, listener.server, listener.tls, credentials.certificate.name, authorities)

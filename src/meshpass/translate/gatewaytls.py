@@ -77,6 +77,8 @@ def _judge_certificates(key: ObjectKey, tls: ListenerTls, path: str) -> Iterator
         for name, value in needed.items():
             if not value:
                 yield _invalid(key, f"{path}.files.{name}", f"is needed in mode {tls.mode}")
+            elif not value.startswith("/"):
+                yield _invalid(key, f"{path}.files.{name}", "is no absolute path")
     if tls.verify_subject_alt_name and not mutual:
         yield _invalid(key, f"{path}.verifySubjectAltName", "clients are asked for a certificate in mode MUTUAL only")
     if not all(tls.verify_subject_alt_name):
@@ -111,21 +113,17 @@ def _range(parameters: TlsParameters) -> tuple[Version, Version]:
 
 
 def make_downstream_tls(tls: ListenerTls, certificate: str, authorities: str) -> DownstreamTls:
-    """The TLS of a listener; ``certificate`` and ``authorities`` name what it has from a Secret, empty: nothing.
+    """The TLS of a listener; ``certificate`` and ``authorities`` name what it has from a Secret or from files.
 
     It names what it needs and holds none of it, so a certificate that is renewed changes no listener.
     """
     parameters = tls.parameters or TlsParameters()
-    files = tls.files
     mutual = tls.mode is GatewayTlsMode.MUTUAL
     low, high = _range(parameters)
     suites = tuple(dict.fromkeys(name for name in parameters.cipher_suites if name in CIPHER_SUITES))
     return DownstreamTls(
         certificate=certificate,
-        certificate_file=files.server_cert if files else "",
-        private_key_file=files.private_key if files else "",
         authorities=authorities if mutual else "",
-        authorities_file=files.ca_certs if files and mutual else "",
         subject_alt_names=tls.verify_subject_alt_name if mutual else (),
         minimum_version=low,
         maximum_version=high,

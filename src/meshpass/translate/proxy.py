@@ -95,7 +95,7 @@ def _backends(
 
 def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
     destinations = memo(used_destinations, known, tables, resolution.catalog)
-    return memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, memo)
+    return memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, resolution.files, memo)
 
 
 def _join_secrets(own: tuple[Secret, ...], others: tuple[Secret, ...]) -> tuple[Secret, ...]:

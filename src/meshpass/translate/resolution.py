@@ -21,6 +21,8 @@ from meshpass.translate.backend import EndpointIndex, index_endpoints
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
+from meshpass.translate.filecontent import FileContents
+from meshpass.translate.filecredential import FileCredentials, find_file_credentials, read_file_credentials
 from meshpass.translate.freeze import FrozenTrees, settle_tables
 from meshpass.translate.gateway import Gateways, find_gateways
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
@@ -61,6 +63,7 @@ class Resolution:
     catalog: Catalog
     endpoints: EndpointIndex
     secrets: Mapping[ObjectKey, Secret]
+    files: FileCredentials
     sidecars: tuple[Sidecar, ...]
     gateways: Gateways
     tables: Mapping[ObjectKey, TableRoutes]
@@ -81,8 +84,13 @@ class Resolution:
     """What the other policies on routes come to."""
 
 
-def resolve(
-    objects: ObjectSet, key_sets: KeySets, kept: FrozenTrees, settings: TranslateSettings, memo: Memo
+def resolve(  # noqa: PLR0917
+    objects: ObjectSet,
+    key_sets: KeySets,
+    kept: FrozenTrees,
+    contents: FileContents,
+    settings: TranslateSettings,
+    memo: Memo,
 ) -> Resolution:
     """Resolve workspaces, destinations, tables, policies, and precedence among them."""
     workspaces = memo(
@@ -92,7 +100,13 @@ def resolve(
         objects.all(Namespace),
         settings.management_cluster,
     )
-    catalog = _make_catalog(objects, workspaces, settings, memo)
+    files = memo(
+        read_file_credentials,
+        memo(find_file_credentials, objects.all(ExternalService), objects.all(VirtualGateway), workspaces),
+        contents,
+        memo,
+    )
+    catalog = _make_catalog(objects, workspaces, files, settings, memo)
     endpoints = memo(index_endpoints, objects.all(EndpointSlice), objects.all(Pod), memo)
     context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
     known = memo(know_tables, objects.all(RouteTable), workspaces, objects.problems, memo)
@@ -119,6 +133,7 @@ def resolve(
         catalog=catalog,
         endpoints=endpoints,
         secrets=objects.all(Secret),
+        files=files,
         sidecars=memo(find_sidecars, objects.all(Pod), objects.all(Service)),
         gateways=memo(
             find_gateways,
@@ -126,6 +141,7 @@ def resolve(
             objects.all(Pod),
             objects.all(Service),
             objects.all(Secret),
+            files,
             workspaces,
             objects.problems,
             memo,
@@ -143,7 +159,9 @@ def resolve(
     )
 
 
-def _make_catalog(objects: ObjectSet, workspaces: WorkspaceIndex, settings: TranslateSettings, memo: Memo) -> Catalog:
+def _make_catalog(
+    objects: ObjectSet, workspaces: WorkspaceIndex, files: FileCredentials, settings: TranslateSettings, memo: Memo
+) -> Catalog:
     external_services = objects.all(ExternalService)
     return memo(
         make_catalog,
@@ -155,7 +173,7 @@ def _make_catalog(objects: ObjectSet, workspaces: WorkspaceIndex, settings: Tran
         memo(_clusters, objects.all(KubernetesCluster), objects.all(Namespace), settings.management_cluster),
         settings.management_cluster,
         settings.system_authorities,
-        memo(index_credentials, objects.all(Secret), external_services, memo),
+        memo(index_credentials, objects.all(Secret), external_services, files, memo),
         objects.problems,
         memo,
     )

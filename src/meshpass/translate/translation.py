@@ -10,6 +10,7 @@ from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.ir import Proxy
 from meshpass.memo import Memo
 from meshpass.translate.bound import bind_gateway, bind_sidecar
+from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.freeze import FrozenTrees
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
@@ -36,16 +37,24 @@ class Translation:
     """Selection class → the policy that holds on its routes; of destinations, the oldest of those that hold."""
     trees: FrozenTrees
     """To be given to the next translation, also after a restart: what broken tables are frozen at."""
+    files: frozenset[str]
+    """Absolute paths that objects name, and whose contents are to be given to the next translation."""
 
 
 def translate(
-    objects: ObjectSet, key_sets: KeySets, settings: TranslateSettings, memo: Memo, kept: FrozenTrees = NO_TREES
+    objects: ObjectSet,
+    key_sets: KeySets,
+    settings: TranslateSettings,
+    memo: Memo,
+    kept: FrozenTrees = NO_TREES,
+    *,
+    files: FileContents = NO_FILES,
 ) -> Translation:
     """What every proxy has to do, and what there is to say about every object.
 
     The same objects give an equal result, in whatever order they came; what did not change keeps its identity.
     """
-    resolution = resolve(objects, key_sets, kept, settings, memo)
+    resolution = resolve(objects, key_sets, kept, files, settings, memo)
     sidecars = {one.node: (one, bind_sidecar(one, resolution, memo)) for one in resolution.sidecars}
     gateways = {one.node: bind_gateway(one, resolution, settings.gates, memo) for one in resolution.gateways.gateways}
     proxies = {
@@ -66,6 +75,7 @@ def translate(
             _policies_of_classes, resolution.route_winners, resolution.destination_winners, resolution.sidecars
         ),
         trees=resolution.trees,
+        files=resolution.files.paths,
     )
 
 

@@ -146,7 +146,7 @@ def test_a_certificate_by_name_is_followed() -> None:
 
 
 def test_clients_are_asked_for_a_certificate_where_there_are_authorities() -> None:
-    """By name or from a file, with names of each kind that they can be."""
+    """With names of each kind that they can be."""
     told = context(DownstreamTls(certificate="cert", authorities="ca", subject_alt_names=("a.com", "10.0.0.1")))
     assert told["required"] is True
     both = told["combinedValidationContext"]
@@ -159,11 +159,6 @@ def test_clients_are_asked_for_a_certificate_where_there_are_authorities() -> No
         ("URI", "a.com"),
         ("IP_ADDRESS", "10.0.0.1"),
     ]
-    files = DownstreamTls(certificate_file="c", private_key_file="k", authorities_file="ca")
-    told = context(files)
-    assert told["required"] is True
-    assert told["validationContext"] == {"trustedCa": {"filename": "ca"}}
-    assert told["tlsCertificates"] == [{"certificateChain": {"filename": "c"}, "privateKey": {"filename": "k"}}]
 
 
 def test_versions_and_ciphers_are_limited() -> None:

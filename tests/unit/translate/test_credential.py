@@ -14,6 +14,7 @@ from meshpass.api.external import ExternalService
 from meshpass.api.objectset import ObjectSet
 from meshpass.memo import Memo
 from meshpass.translate.credential import Credential, Credentials, index_credentials, judge_secret
+from meshpass.translate.filecredential import FileCredentials
 
 AUTHORITY = Authority()
 ONE, TWO = AUTHORITY.sign("one"), AUTHORITY.sign("two")
@@ -43,6 +44,7 @@ def test_what_a_secret_offers() -> None:
         ({"tls.crt": "x", "tls.key": ONE.private_key}, "no PEM certificate"),
         ({"tls.crt": ONE.chain, "tls.key": "x"}, "no PEM key"),
         ({"ca.crt": "x"}, "authorities that are no PEM certificates"),
+        ({"ca.crt": AUTHORITY.certificate + "-----BEGIN X509 CRL-----\n"}, "list of revoked certificates that cannot"),
     ],
 )
 def test_what_is_wrong_with_a_secret(entries: dict[str, str], words: str) -> None:
@@ -82,8 +84,11 @@ def test_an_entry_that_is_no_text_is_named_as_that() -> None:
         assert found.problem == "has an entry that is no text"
 
 
+NO_FILES = FileCredentials(found={}, paths=frozenset())
+
+
 def index(objects: ObjectSet, memo: Memo) -> Credentials:
-    return memo(index_credentials, objects.all(Secret), objects.all(ExternalService), memo)
+    return memo(index_credentials, objects.all(Secret), objects.all(ExternalService), NO_FILES, memo)
 
 
 def test_only_what_a_secret_offers_counts() -> None:

@@ -11,6 +11,7 @@ from tests.support.envoy_mesh import secret
 
 from meshpass.ir import UpstreamTls
 from meshpass.translate.externalentry import ExternalPort
+from meshpass.translate.filecontent import FileContent
 
 AUTHORITY = Authority()
 CLIENT = AUTHORITY.sign("client")
@@ -18,6 +19,16 @@ FILES = {"clientCertificate": "/c.pem", "privateKey": "/k.pem"}
 WHOLE = {"tls.crt": CLIENT.chain, "tls.key": CLIENT.private_key, "ca.crt": AUTHORITY.certificate}
 GENERIC = {"cert": CLIENT.chain, "key": CLIENT.private_key, "cacert": AUTHORITY.certificate}
 NAME = "cluster1/httpbin/keys"
+OTHER = AUTHORITY.sign("other")
+CONTENTS = {
+    "/c.pem": FileContent(text=CLIENT.chain),
+    "/k.pem": FileContent(text=CLIENT.private_key),
+    "/other-k.pem": FileContent(text=OTHER.private_key),
+    "/ca.pem": FileContent(text=AUTHORITY.certificate),
+    "/gone.pem": FileContent(problem="cannot be read"),
+    "/garbage.pem": FileContent(text="-----BEGIN GARBAGE-----"),
+}
+"""The files that there are."""
 
 
 def build(
@@ -33,7 +44,7 @@ def build(
         port["clientsideTls"] = tls
     manifest = external_service(**{"hosts": ["api.example.com"], "ports": [port], **spec})
     secrets = [] if stored is None else [secret("keys", stored)]
-    catalog = build_catalog(manifest, *secrets, system_authorities=system_authorities)
+    catalog = build_catalog(manifest, *secrets, system_authorities=system_authorities, contents=CONTENTS)
     (entry,) = catalog.external_services.values()
     return entry.ports[0], "; ".join(messages(catalog, manifest))
 
@@ -71,7 +82,7 @@ def test_other_ports_have_none() -> None:
     [
         pytest.param(
             {"caCertificates": "/ca.pem", "sni": "other.example"},
-            UpstreamTls(sni="other.example", authorities_file="/ca.pem"),
+            UpstreamTls(sni="other.example", authorities="file:/ca.pem#ca"),
             id="files",
         ),
         pytest.param(
@@ -79,8 +90,7 @@ def test_other_ports_have_none() -> None:
             UpstreamTls(
                 sni="api.example.com",
                 authorities_file=AUTHORITIES,
-                certificate_file="/c.pem",
-                private_key_file="/k.pem",
+                certificate="file:/c.pem#/k.pem",
             ),
             id="own-files",
         ),
@@ -151,6 +161,27 @@ def test_a_server_known_by_its_address_proves_the_address() -> None:
         ),
         pytest.param(
             {"credentialName": "keys", "caCertificates": "/ca.pem"}, {"stored": WHOLE}, "both give auth", id="twice-ca"
+        ),
+        pytest.param({"caCertificates": "/gone.pem"}, {}, "caCertificates: the file cannot be read", id="gone"),
+        pytest.param({"caCertificates": "/new.pem"}, {}, "caCertificates: the file has not been read", id="unread"),
+        pytest.param({"caCertificates": "/k.pem"}, {}, "caCertificates: the file has authorities that", id="no-ca"),
+        pytest.param(
+            {"mode": "MUTUAL", "clientCertificate": "/garbage.pem", "privateKey": "/k.pem"},
+            {},
+            "clientCertificate: the file has a certificate that is no PEM",
+            id="garbage",
+        ),
+        pytest.param(
+            {"mode": "MUTUAL", "clientCertificate": "/c.pem", "privateKey": "/gone.pem"},
+            {},
+            "privateKey: the file cannot be read",
+            id="no-key",
+        ),
+        pytest.param(
+            {"mode": "MUTUAL", "clientCertificate": "/c.pem", "privateKey": "/other-k.pem"},
+            {},
+            "privateKey: the file has a key that is not that of its certificate",
+            id="mismatch",
         ),
         pytest.param({}, {"hosts": ["a.example", "b.example"]}, "sni: is needed, or subjectAltNames", id="which-name"),
         pytest.param(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -22,29 +23,35 @@ from tests.support.objects import BASE, object_set, read_objects
 
 from meshpass.api.admin import KubernetesCluster, Workspace
 from meshpass.api.core import Namespace, Pod, Secret, Service
+from meshpass.api.external import ExternalService
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.ir import DownstreamTls, TlsCertificate, TlsVersion, TrustedAuthorities
 from meshpass.memo import Memo
+from meshpass.translate.filecontent import FileContent
+from meshpass.translate.filecredential import find_file_credentials, read_file_credentials
 from meshpass.translate.finding import Reason, Severity
 from meshpass.translate.gateway import Gateway, Gateways, find_gateways
 from meshpass.translate.gatewayserver import ServerKind
 from meshpass.translate.workspace import index_workspaces
 
 
-def find(*manifests: dict[str, Any], memo: Memo | None = None) -> Gateways:
-    return find_in(object_set(BASE, pod(), service(), *manifests), memo or Memo())
+def find(*manifests: dict[str, Any], memo: Memo | None = None, files: Mapping[str, str] | None = None) -> Gateways:
+    return find_in(object_set(BASE, pod(), service(), *manifests), memo or Memo(), files)
 
 
-def find_in(objects: ObjectSet, memo: Memo) -> Gateways:
+def find_in(objects: ObjectSet, memo: Memo, files: Mapping[str, str] | None = None) -> Gateways:
     workspaces = memo(
         index_workspaces, objects.all(Workspace), objects.all(KubernetesCluster), objects.all(Namespace), "mgmt"
     )
+    contents = {path: FileContent(text=text) for path, text in (files or {}).items()}
+    wanted = memo(find_file_credentials, objects.all(ExternalService), objects.all(VirtualGateway), workspaces)
     return find_gateways(
         objects.all(VirtualGateway),
         objects.all(Pod),
         objects.all(Service),
         objects.all(Secret),
+        read_file_credentials(wanted, contents, memo),
         workspaces,
         objects.problems,
         memo,
@@ -360,23 +367,67 @@ def test_a_list_of_revoked_certificates_has_no_effect_yet() -> None:
     assert said(found) == [("spec.listeners[0].tls.secretName", Severity.WARNING, Reason.NO_EFFECT)]
 
 
-def test_files_are_named_as_they_are() -> None:
-    """Nothing is read; authorities of mode SIMPLE are told to have no effect."""
-    files = {"serverCert": "/c.pem", "privateKey": "/k.pem", "caCerts": "/ca.pem"}
-    listeners = [{"port": {"number": port}, "http": {}, "tls": {"mode": mode, "files": files}} for port, mode in MODES]
-    found = find(virtual_gateway(*listeners))
+def from_files(mode: str = "SIMPLE", port: int = 443, files: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """An HTTPS listener whose certificate is in files."""
+    paths = {"serverCert": "/c.pem", "privateKey": "/k.pem", "caCerts": "/ca.pem", **(files or {})}
+    return {"port": {"number": port}, "http": {}, "tls": {"mode": mode, "files": paths}}
+
+
+CONTENTS = {"/c.pem": CERTIFICATE, "/k.pem": PRIVATE_KEY, "/ca.pem": CERTIFICATE, "/other-k.pem": make_pair()[1]}
+
+
+def test_what_is_in_files_is_given_by_name() -> None:
+    """Authorities of mode SIMPLE are told to have no effect."""
+    found = find(virtual_gateway(*(from_files(mode, port) for port, mode in MODES)), files=CONTENTS)
 
     servers = [server for port in only(found).ports for server in port.servers]
-    assert [(server.tls.certificate_file, server.tls.authorities_file) for server in servers if server.tls] == [
-        ("/c.pem", ""),
-        ("/c.pem", "/ca.pem"),
+    assert [(server.tls.certificate, server.tls.authorities) for server in servers if server.tls] == [
+        ("file:/c.pem#/k.pem", ""),
+        ("file:/c.pem#/k.pem", "file:/ca.pem#ca"),
     ]
+    assert only(found).secrets == (
+        TlsCertificate(name="file:/c.pem#/k.pem", chain=CERTIFICATE, private_key=PRIVATE_KEY),
+        TrustedAuthorities(name="file:/ca.pem#ca", certificates=CERTIFICATE),
+    )
     assert [one.message for one in found.findings[key_of_gateway()]] == [
         "no effect yet: spec.listeners[0].tls.files.caCerts"
     ]
 
 
 MODES = ((443, "SIMPLE"), (444, "MUTUAL"))
+
+
+@pytest.mark.parametrize(
+    ("files", "field", "reason"),
+    [
+        ({"serverCert": "/new.pem"}, "serverCert", Reason.TARGET_NOT_FOUND),
+        ({"serverCert": "/k.pem"}, "serverCert", Reason.INVALID_KEY),
+        ({"privateKey": "/new.pem"}, "privateKey", Reason.TARGET_NOT_FOUND),
+        ({"privateKey": "/other-k.pem"}, "privateKey", Reason.INVALID_KEY),
+        ({"caCerts": "/new.pem"}, "caCerts", Reason.TARGET_NOT_FOUND),
+        ({"caCerts": "/k.pem"}, "caCerts", Reason.INVALID_KEY),
+        ({"serverCert": "c.pem"}, "serverCert", Reason.INVALID),
+    ],
+)
+def test_a_listener_with_files_that_cannot_be_used_is_closed(files: dict[str, str], field: str, reason: Reason) -> None:
+    """It keeps its server names, and its owner is told which file is to blame, but not what is inside."""
+    found = find(virtual_gateway(from_files("MUTUAL", files=files)), files=CONTENTS)
+
+    (server,) = only(found).ports[0].servers
+    assert (server.is_open, server.tls) == (False, None)
+    assert only(found).secrets == ()
+    assert said(found) == [(f"spec.listeners[0].tls.files.{field}", Severity.INVALID, reason)]
+    assert "BEGIN" not in str(found.findings)
+
+
+def test_a_renewed_file_changes_no_port() -> None:
+    """Only what the gateway is given."""
+    memo, renewed = Memo(), dict(zip(("/c.pem", "/k.pem"), make_pair(), strict=True))
+    objects = object_set(BASE, pod(), service(), virtual_gateway(from_files()))
+    before, after = find_in(objects, memo, CONTENTS), find_in(objects, memo, CONTENTS | renewed)
+
+    assert only(after).ports == only(before).ports
+    assert [one.chain for one in only(after).secrets if isinstance(one, TlsCertificate)] == [renewed["/c.pem"]]
 
 
 def test_what_passes_through_needs_no_certificate() -> None:
