@@ -41,6 +41,7 @@ RUN = (
     "fault-injection",
     "header-manipulation",
     "bookinfo",
+    "grpc-and-websockets",
     "gateways",
     "external-services",
     "virtual-destinations",

@@ -49,8 +49,9 @@ def build_connection_manager(name: str, side: Side, *, tunnels: bool) -> HttpCon
         internal_address_config=_nobody_is_internal(),
         stream_idle_timeout=Duration(seconds=IDLE_SECONDS),
         request_headers_timeout=Duration(seconds=HEADERS_SECONDS),
-        # RFC 8441: WebSockets over HTTP/2.
-        http2_protocol_options=Http2ProtocolOptions(allow_connect=True),
+        # WebSockets over HTTP/2 (RFC 8441) would be offered to browsers with it as well, and fail: they have no key, and
+        # the application wants one in HTTP/1.1. Without it they open their WebSockets in HTTP/1.1.
+        http2_protocol_options=Http2ProtocolOptions(allow_connect=tunnels),
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         local_reply_config=build_local_replies(),
         access_log=[build_access_log(side)],
