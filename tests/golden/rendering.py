@@ -1,16 +1,19 @@
 """Golden cases: what is under ``tests/golden``, and what the code makes of it, as readable YAML.
 
 A case is a folder ``<topic>/<a-sentence>`` with ``in.yaml``, the objects that it adds to the base mesh, where they name
-files ``files.yaml``, their paths and what is in them, and three expected files, which tell only what differs from the
-base mesh:
+files ``files.yaml``, and three expected files, which tell only what differs from the base mesh:
 
 - ``status.yaml``: the status of each object, as if every proxy had acknowledged;
 - ``ir.yaml``: the task of each proxy;
 - ``xds.yaml``: the resources of each proxy, sorted by type and name.
+
+``files.yaml`` has for each path either the ``text``, the ``problem``, or whose ``certificate`` or ``privateKey`` it is:
+these are made, always the same ones, so that no key has to be kept.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -21,8 +24,10 @@ from typing import Any
 
 import msgspec
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from google.protobuf import json_format
+from tests.support.gateway_objects import make_pair
 from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
 from meshpass.envoy.snapshot import ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
@@ -77,8 +82,16 @@ def run_case(folder: Path) -> Outcome:
 
 def _files(folder: Path) -> FileContents:
     path = folder / FILES
-    texts = yaml.safe_load(path.read_text()) if path.exists() else {}
-    return {name: FileContent(text=text) for name, text in texts.items()}
+    known = yaml.safe_load(path.read_text()) if path.exists() else {}
+    return {name: _content(**said) for name, said in known.items()}
+
+
+def _content(text: str = "", problem: str = "", certificate: str = "", privateKey: str = "") -> FileContent:  # noqa: N803
+    if certificate or privateKey:
+        seed = hashlib.sha256((certificate or privateKey).encode()).digest()
+        pair = make_pair(certificate or privateKey, key=Ed25519PrivateKey.from_private_bytes(seed), serial=1)
+        text = pair[0] if certificate else pair[1]
+    return FileContent(text=text, problem=problem)
 
 
 def _run(*sources: Path, files: FileContents = NO_FILES) -> Outcome:

@@ -70,7 +70,7 @@ def tls(*hosts: str, **settings: Any) -> dict[str, Any]:
     return {"port": {"number": 443}, "http": {}, "tls": block, "allowedRouteTables": allowed}
 
 
-def make_pair(*names: str, key: Any = None) -> tuple[str, str]:
+def make_pair(*names: str, key: Any = None, serial: int | None = None) -> tuple[str, str]:
     """A certificate for these names, which is its own authority, and its key, as PEM."""
     key = key or ec.generate_private_key(ec.SECP256R1())
     names = names or ("www.example.com",)
@@ -82,7 +82,7 @@ def make_pair(*names: str, key: Any = None) -> tuple[str, str]:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(start + dt.timedelta(days=36500))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
