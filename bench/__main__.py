@@ -16,7 +16,7 @@ from bench.core import measure_core
 from bench.edit import measure_edits
 from bench.machine import OtherPrograms, describe_machine
 from bench.memory import measure_memory
-from bench.mesh import Mesh, run_mesh
+from bench.mesh import BenchError, Mesh, run_mesh
 from bench.profile import print_profile
 from bench.result import Row, Verdict
 from bench.scale import measure_scale
@@ -51,12 +51,20 @@ def main() -> int:
         print_profile(console)
         return 0
     started = time.monotonic()
-    rows = [row for name in chosen for row in _measure(name)]
+    rows: list[Row] = []
+    failed = False
+    for name in chosen:
+        try:
+            for row in _measure(name):
+                rows.append(row)  # noqa: PERF402 - what was measured before a failure is kept
+        except BenchError as error:
+            failed = True
+            rows.append(Row(measure=f"{name}: could not be measured to its end", value=str(error)))
     console.print(_render(rows))
     console.print(f"load average now {os.getloadavg()[0]:.1f}; all of it took {time.monotonic() - started:.0f} s")
     missed = sum(row.verdict is Verdict.MISSED for row in rows)
     console.print(f"{missed} of {sum(row.verdict is not Verdict.NO_AIM for row in rows)} aims missed")
-    return 0
+    return int(failed)
 
 
 def _measure(name: str) -> Iterator[Row]:

@@ -15,6 +15,8 @@ from bench.wire import Connection, monotonic_ms, render_request
 
 EDITS = 50
 WARM_UP = 5
+PAUSE_MS = 2.0
+"""Between two requests of the client: an edit here takes so long that asking without pause would slow it down."""
 AIM_BYTES = 200e6
 _EDITED = TABLES - 1
 
@@ -64,6 +66,6 @@ def _run_edits(mesh: Mesh) -> list[Edit]:
     with mesh.api() as api, Connection(mesh.client_address) as client:
         for number in range(WARM_UP + EDITS):
             turn = (number + 1) % 2
-            done.append(run_edit(api, tables[turn], client, request, expected=404 if turn else 200))
+            done.append(run_edit(api, tables[turn], client, request, expected=404 if turn else 200, pause_ms=PAUSE_MS))
             time.sleep(random.uniform(*PAUSE_SECONDS))
     return done[WARM_UP:]
