@@ -104,6 +104,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
 
         audit = AuditLog()
         access_logs = _make_access_log_service(audit, reconciler, settings.directory)
+        informers = _make_informers(clients.values(), store)
         control = ControlApi(
             clients=clients.values(),
             store=store,
@@ -112,12 +113,21 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             statuses=statuses,
             keys=keys,
             audit=audit,
+            informers=informers,
+            gates=settings.gates,
         )
         ads = AdsServer(cache, plan, listen=settings.ads_socket, services=(access_logs.handler,))
         await stack.enter_async_context(ads)
         stack.callback(access_logs.close)
-        informers = _make_informers(clients.values(), store)
-        endless = [_settle_memory(reconciler), *(one.run() for one in informers), statuses.run(), events.run(), keys.run(), files.run(), reconciler.run()]
+        endless = [
+            _settle_memory(reconciler),
+            *(one.run() for one in informers),
+            statuses.run(),
+            events.run(),
+            keys.run(),
+            files.run(),
+            reconciler.run(),
+        ]
         tasks = await stack.enter_async_context(_running(endless))
         server = HttpServer(control.application)
         serving = await server.start(listen_privately(settings.control_socket), tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from meshpass.audit.http import audit_routes
 from meshpass.audit.log import AuditLog
 from meshpass.audit.metrics import ProxyCount
 from meshpass.errors import ApiError, LocalMeshError
+from meshpass.health import view_certificates, view_frozen, view_gates, view_key, view_proxy, view_statuses
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.jwks.view import view_sources
 from meshpass.kube.client import KubeClient
+from meshpass.kube.informer import Informer
 from meshpass.kube.observed import wait_observed
 from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.reconciler import Reconciler
+from meshpass.translate import FeatureGates
 from meshpass.xds.cache import SnapshotCache
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -33,7 +37,8 @@ MAX_TIMEOUT_SECONDS = 600.0
 class ControlApi:
     """All routes of the control socket; those of the audit log are its own.
 
-    ``GET /v1/status`` · ``POST /v1/wait?timeout=SECONDS`` · ``GET /v1/jwks`` · ``POST /v1/jwks/refresh?url=URL``
+    ``GET /v1/status`` · ``GET /v1/check`` · ``POST /v1/wait?timeout=SECONDS`` · ``GET /v1/jwks`` ·
+    ``POST /v1/jwks/refresh?url=URL``
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class ControlApi:
         statuses: StatusWriter,
         keys: KeySetFetcher,
         audit: AuditLog,
+        informers: Iterable[Informer],
+        gates: FeatureGates,
     ) -> None:
         self._clients = tuple(clients)
         self._store = store
@@ -53,9 +60,12 @@ class ControlApi:
         self._cache = cache
         self._statuses = statuses
         self._keys = keys
+        self._informers = tuple(informers)
+        self._gates = gates
         self.application = Starlette(
             routes=[
                 Route("/v1/status", self._status, methods=["GET"]),
+                Route("/v1/check", self._check, methods=["GET"]),
                 Route("/v1/wait", self._wait, methods=["POST"]),
                 Route("/v1/jwks", self._jwks, methods=["GET"]),
                 Route("/v1/jwks/refresh", self._refresh_jwks, methods=["POST"]),
@@ -72,26 +82,33 @@ class ControlApi:
                 "clusters": [
                     {"name": client.cluster, "synced": client.cluster not in unsynced} for client in self._clients
                 ],
-                "proxies": [self._proxy(node) for node in self._reconciler.nodes],
+                "proxies": self._proxies(),
             }
         )
 
-    def _proxy(self, node: str) -> dict[str, object]:
-        state = self._cache.state(node)
-        return {
-            "node": node,
-            "connected": state.streams > 0,
-            "inSync": state.in_sync,
-            "rejections": [
-                {
-                    "typeUrl": rejection.type_url,
-                    "resources": list(rejection.names),
-                    "message": rejection.message,
-                    "objects": sorted(str(source) for source in rejection.sources),
-                }
-                for rejection in state.rejections
-            ],
-        }
+    async def _check(self, _request: Request) -> Response:
+        return JSONResponse(
+            {
+                "synced": self._store.synced,
+                "revision": self._reconciler.translated,
+                "storeRevision": self._store.revision,
+                "failingWatches": [
+                    {"cluster": cluster, "kind": kind}
+                    for cluster, kind in sorted(one.source for one in self._informers if one.failing)
+                ],
+                "failingStatuses": [view_key(key) for key in self._statuses.failing],
+                "proxies": self._proxies(),
+                "keySets": view_sources(self._keys.report())["sources"],
+                "certificates": view_certificates(self._reconciler.proxies),
+                "objects": view_statuses(self._statuses.desired, self._reconciler.report),
+                "frozen": view_frozen(self._reconciler.report),
+                "featureGates": view_gates(self._gates),
+            }
+        )
+
+    def _proxies(self) -> list[dict[str, object]]:
+        now = time.time()
+        return [view_proxy(node, self._cache.state(node), now) for node in self._reconciler.nodes]
 
     def _count_proxies(self) -> ProxyCount:
         states = [self._cache.state(node) for node in self._reconciler.nodes]

@@ -90,6 +90,16 @@ class Reconciler:
         """Every proxy that there has to be."""
         return tuple(self._published)
 
+    @property
+    def proxies(self) -> tuple[Proxy, ...]:
+        """The task of each of them, as published last."""
+        return tuple(self._published.values())
+
+    @property
+    def report(self) -> Report:
+        """What the last translation had to say about each object."""
+        return self._report
+
     def policy_of(self, selection_class: str) -> ObjectKey | None:
         """The policy that holds on a selection class, also under the name that it has while routes are switched."""
         return self._policies.get(selection_class.rstrip(RENAMED))

@@ -17,3 +17,14 @@ def parse_duration(text: str) -> float:
     if not re.fullmatch(f"(?:{_PART.pattern})+", text):
         raise MeshpassError(f"{text!r} is no duration", hint="for example 500ms, 10s, 2m, 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def show_duration(seconds: float) -> str:
+    """The two largest units, as kubectl shows ages: ``3d4h``, ``2m5s``, ``0s``."""
+    rest = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts[:2]) or "0s"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from meshpass.cli import option
+from meshpass.cli.duration import show_duration
 from meshpass.cli.output import print_data, print_json, render_table, reported_errors, say
 
 if TYPE_CHECKING:
@@ -101,16 +102,7 @@ def _key(key: dict[str, Any]) -> str:
 
 
 def _span(seconds: float | None, otherwise: str) -> str:
-    """The two largest units, as kubectl shows ages."""
-    if seconds is None:
-        return otherwise
-    rest = int(seconds)
-    parts: list[str] = []
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        count, rest = divmod(rest, length)
-        if count or parts:
-            parts.append(f"{count}{unit}" if count else "")
-    return "".join(parts[:2]) or "0s"
+    return otherwise if seconds is None else show_duration(seconds)
 
 
 def _ask(directory: Path | None, method: str, target: str, *, timeout: float) -> dict[str, Any]:

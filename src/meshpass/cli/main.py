@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from meshpass.cli import demo, environment, jwks, logs, mesh, objects, option, token
+from meshpass.cli import check, crds, demo, environment, jwks, logs, mesh, objects, option, token
 from meshpass.cli.output import print_data
 
 
@@ -39,6 +39,7 @@ def build_app() -> typer.Typer:
     _add(app, mesh.down)
     _add(app, mesh.status)
     _add(app, mesh.wait)
+    _add(app, check.check)
     _add(app, environment.env)
     _add(app, environment.execute, "exec")
     _add(app, demo.demo)
@@ -58,6 +59,13 @@ def build_app() -> typer.Typer:
     _add(keys, token.show_public_key, "public")
     tokens.add_typer(keys, name="key")
     app.add_typer(tokens, name="token")
+    definitions = typer.Typer(help="Print or install the CustomResourceDefinitions.", no_args_is_help=True)
+    _add(definitions, crds.print_definitions, "print")
+    _add(definitions, crds.install)
+    app.add_typer(definitions, name="crds")
+    permissions = typer.Typer(help="What a control plane has to be allowed on an API server.", no_args_is_help=True)
+    _add(permissions, crds.print_permissions, "print")
+    app.add_typer(permissions, name="rbac")
     return app
 
 

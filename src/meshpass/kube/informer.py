@@ -72,6 +72,16 @@ class Informer:
         self._version: str | None = None
         self._failing = False
 
+    @property
+    def source(self) -> tuple[str, str]:
+        """Cluster and kind."""
+        return (self._client.cluster, self._kind.kind)
+
+    @property
+    def failing(self) -> bool:
+        """True while the server does not let it follow the kind: the sink has what it had."""
+        return self._failing
+
     async def run(self) -> NoReturn:
         """Never returns; ends only by cancellation."""
         while True:

@@ -82,6 +82,16 @@ class StatusWriter:
             if settled is None or current is None or settled[1] != current.version or settled[0] != status:
                 self._enqueue(key)
 
+    @property
+    def desired(self) -> Mapping[ObjectKey, Status]:
+        """The statuses to reach."""
+        return self._desired
+
+    @property
+    def failing(self) -> tuple[ObjectKey, ...]:
+        """The objects whose status could not be written; it is tried again."""
+        return tuple(sorted(self._backoffs))
+
     async def wait_idle(self) -> None:
         """Returns once nothing is left to write or to try again."""
         await self._idle.wait()

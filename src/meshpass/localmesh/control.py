@@ -53,6 +53,14 @@ def read_status(path: Path, *, timeout: float = 5.0) -> ControlStatus:
     return msgspec.convert(read_raw_status(path, timeout=timeout), ControlStatus)
 
 
+def read_check(path: Path, *, timeout: float = 5.0) -> Any:
+    """All that the control plane knows of the health of the mesh. Raises LocalMeshError where it does not answer."""
+    code, body = _request(path, "GET", "/v1/check", timeout)
+    if code != 200:
+        raise LocalMeshError(f"the control plane answered {code} to a question about its health")
+    return msgspec.json.decode(body)
+
+
 def wait_in_sync(path: Path, *, timeout: float) -> tuple[str, ...]:
     """Waits until every proxy has acknowledged what was made from all that was stored before the call.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ class NodeState:
     in_sync: bool
     """True when at least one stream is connected and every one has acknowledged the whole target."""
     rejections: tuple[Rejection, ...]
+    since: float | None = None
+    """When it became connected or not, in sync or not, in seconds since 1970; None for a node that nobody has heard of."""
 
 
 class StreamEntry:
@@ -64,10 +67,12 @@ class StreamEntry:
 class SnapshotCache:
     """Holds the target Snapshot of every node. Not thread-safe: it lives in one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._targets: dict[str, Snapshot] = {}
         self._streams: dict[str, list[StreamEntry]] = {}
         self._logged: dict[str, set[Rejection]] = {}
+        self._since: dict[str, tuple[tuple[bool, bool], float]] = {}
         self._revision = 0
         self._changed = asyncio.Event()
 
@@ -105,6 +110,7 @@ class SnapshotCache:
             target=target,
             in_sync=target is not None and bool(entries) and all(entry.in_sync_with is target for entry in entries),
             rejections=tuple(rejections),
+            since=self._since[node][1] if node in self._since else None,
         )
 
     async def wait_changed(self, since: int) -> int:
@@ -136,6 +142,7 @@ class SnapshotCache:
         self._changed.set()
         self._changed = asyncio.Event()
         state = self.state(node)
+        self._note_since(node, state)
         logged = self._logged.setdefault(node, set())
         for rejection in state.rejections:
             if rejection not in logged:
@@ -153,6 +160,14 @@ class SnapshotCache:
                 )
         if state.in_sync or not logged:
             del self._logged[node]
+
+    def _note_since(self, node: str, state: NodeState) -> None:
+        if state.target is None and not state.streams:
+            self._since.pop(node, None)
+            return
+        how = (state.streams > 0, state.in_sync)
+        if node not in self._since or self._since[node][0] != how:
+            self._since[node] = (how, self._clock())
 
 
 def _rejection(rejected: Rejected) -> Rejection:

@@ -14,12 +14,14 @@ from meshpass.cli.output import render_table, say_announcement
 from meshpass.errors import MeshpassError
 from meshpass.localmesh.announcement import Announcement
 
-COMMANDS = ["up", "down", "status", "wait", "env", "exec", "demo", "apply", "get", "delete", "logs"]
+COMMANDS = ["up", "down", "status", "wait", "check", "env", "exec", "demo", "apply", "get", "delete", "logs"]
 TOKEN_COMMANDS = ["create", "decode", "key create", "key public"]
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "jwks", "jwks refresh"] + [f"token {command}" for command in TOKEN_COMMANDS]
+    "command",
+    [*COMMANDS, "jwks", "jwks refresh", "crds print", "crds install", "rbac print"]
+    + [f"token {command}" for command in TOKEN_COMMANDS],
 )
 def test_every_help_has_examples(command):
     """One per line, as they are typed."""
@@ -38,6 +40,8 @@ def test_the_list_of_commands_is_complete():
         *COMMANDS,
         "jwks",
         "token",
+        "crds",
+        "rbac",
     ]
 
 
