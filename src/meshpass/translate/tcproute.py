@@ -53,6 +53,10 @@ def translate_tcp_routes(
         problems.extend(own)
         broken += bool(own)
         ports = [matcher.port for matcher in route.matchers]
+        if (not ports or 0 in ports) and _is_for_workloads(table) and any("*" in name for name in names or hosts):
+            # Envoy's domains have a wildcard at one end: at the other is the port then.
+            message = "names no port: workloads reach a host with a wildcard only on ports that a route names"
+            problems.append(Problem(f"{path}.matchers", message))
         found[kind].append(
             TcpRoute(
                 name=f"{kind}-{index}.{key.name}.{key.namespace}.{key.cluster}",
@@ -62,6 +66,10 @@ def translate_tcp_routes(
             )
         )
     return TcpRoutes(tuple(found["tcp"]), tuple(found["tls"]), tuple(destinations), tuple(problems), broken)
+
+
+def _is_for_workloads(table: RouteTable) -> bool:
+    return bool(table.spec.workload_selectors) or not table.spec.virtual_gateways
 
 
 def _share(

@@ -134,6 +134,15 @@ def test_a_table_that_cannot_be_read_opens_no_tunnel() -> None:
     assert tunnels(run(table))["a.example.com:1"] == "500"
 
 
+@pytest.mark.parametrize(
+    ("spec", "found"), [({}, ["spec.tcp[0].matchers"]), ({"virtualGateways": [{"name": "g"}]}, [])]
+)
+def test_a_wildcard_without_a_port_is_told_to_be_for_no_workload(spec: dict[str, Any], found: list[str]) -> None:
+    """A gateway listens on ports of its own; a workload asks for one."""
+    translation = run(route_table(hosts=["*.example.com"], tcp=[{"forwardTo": to(5432)}], **spec))
+    assert [path for path in findings(translation) if path.startswith("spec.tcp")] == found
+
+
 def test_only_http_is_delegated() -> None:
     """TCP and TLS routes of a table without hosts are told to have no effect."""
     tls = [{"matchers": [{"sniHosts": ["a.example.com"]}], "forwardTo": to(5433)}]
