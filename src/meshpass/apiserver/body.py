@@ -10,7 +10,7 @@ import yaml
 from starlette.requests import ClientDisconnect, Request
 
 from meshpass.apiserver import protobuf
-from meshpass.apiserver.status import bad_request, too_large, unsupported_media_type
+from meshpass.apiserver.status import StatusError, bad_request, too_large, unsupported_media_type
 
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes, as in kube-apiserver (``MaxRequestBodyBytes``)."""
@@ -61,6 +61,16 @@ def parse_json(body: bytes) -> Any:
         raise bad_request(f"error decoding JSON: {error}") from error
     check_depth(value)
     return value
+
+
+def parse_configuration(body: bytes) -> Any:
+    """The value of an applied configuration: YAML, which clients mostly write as JSON. Raises StatusError 400."""
+    if body.lstrip()[:1] == b"{":
+        try:
+            return parse_json(body)
+        except StatusError:
+            pass  # YAML has braces too
+    return _parse_yaml(body)
 
 
 def _parse_yaml(body: bytes) -> Any:

@@ -13,7 +13,7 @@ from meshpass.apiserver.target import Target
 from meshpass.apiserver.writer import Writer
 
 _NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-_OPTIONS = WriteOptions(field_validation=FieldValidation.STRICT)
+_OPTIONS = WriteOptions(field_validation=FieldValidation.STRICT, manager="kube-apiserver")
 
 
 def bootstrap(storage: Storage, registry: Registry, writer: Writer, definitions: Iterable[Mapping[str, Any]]) -> None:

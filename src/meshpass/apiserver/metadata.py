@@ -30,7 +30,7 @@ _TYPES: Mapping[str, type] = {
     "managedFields": list,
 }
 _GO_TYPES: Mapping[type, str] = {str: "string", int: "int64", dict: "map[string]string", list: "slice"}
-_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+SERVER_OWNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 """Set by the server alone; what a client sends for them is dropped or must be what is stored."""
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' alphabet for generated names: no vowels, so no words."""
@@ -71,8 +71,8 @@ def check_shape(resource: Resource, value: Any) -> dict[str, Any]:
                 f" of type {_GO_TYPES[wanted]}",
             )
     _check_members(resource, metadata)
-    # Go encodes neither an empty map nor an empty list of ObjectMeta (``omitempty``).
-    for name in [name for name, held in metadata.items() if held in ({}, [])]:
+    # Go encodes neither an empty map nor an empty list of ObjectMeta (``omitempty``); of managedFields it means a reset.
+    for name in [name for name, held in metadata.items() if held in ({}, []) and name != "managedFields"]:
         del metadata[name]
     return value
 
@@ -89,9 +89,10 @@ def _check_members(resource: Resource, metadata: Mapping[str, Any]) -> None:
     for item in metadata.get("finalizers", ()):
         if not isinstance(item, str):
             raise _cannot_decode(resource, "json: cannot unmarshal into Go struct field ObjectMeta.metadata.finalizers")
-    for item in metadata.get("ownerReferences", ()):
-        if not isinstance(item, dict):
-            raise _cannot_decode(resource, "json: cannot unmarshal into Go struct field ObjectMeta.ownerReferences")
+    for name in ("ownerReferences", "managedFields"):
+        for item in metadata.get(name, ()):
+            if not isinstance(item, dict):
+                raise _cannot_decode(resource, f"json: cannot unmarshal into Go struct field ObjectMeta.{name}")
 
 
 def check_type(resource: Resource, value: dict[str, Any]) -> None:
@@ -141,7 +142,7 @@ def stamp_new(resource: Resource, metadata: dict[str, Any]) -> None:
     base = metadata.get("generateName")
     if not metadata.get("name") and base:
         metadata["name"] = generate_name(base)
-    for name in (*_OWNED, "resourceVersion", "managedFields", "selfLink"):
+    for name in (*SERVER_OWNED, "resourceVersion", "selfLink"):
         metadata.pop(name, None)
     metadata["uid"] = str(uuid.uuid4())
     metadata["creationTimestamp"] = now()
@@ -159,7 +160,7 @@ def stamp_update(resource: Resource, name: str, metadata: dict[str, Any], held: 
         raise conflict(
             resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {held['uid']}"
         )
-    for field in (*_OWNED, "managedFields", "selfLink"):
+    for field in (*SERVER_OWNED, "selfLink"):
         metadata.pop(field, None)
         if field in held:
             metadata[field] = held[field]

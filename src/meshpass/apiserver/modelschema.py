@@ -49,6 +49,32 @@ MERGE_KEYS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
 MERGED_SETS: Final = frozenset({("ObjectMeta", "finalizers")})
 """Lists of scalars that strategic merge patch unites instead of replacing."""
 
+KEY_DEFAULTS: Final[Mapping[tuple[str, str], str]] = {
+    ("ContainerPort", "protocol"): "TCP",
+    ("ServicePort", "protocol"): "TCP",
+}
+"""Fields by which items of lists are known, and which people leave out."""
+
+ATOMIC_MODELS: Final = frozenset(
+    {
+        "ConfigMapKeySelector",
+        "EndpointPort",
+        "LabelSelector",
+        "LocalObjectReference",
+        "NodeSelector",
+        "NodeSelectorTerm",
+        "ObjectFieldSelector",
+        "ObjectReference",
+        "OwnerReference",
+        "ResourceFieldSelector",
+        "SecretKeySelector",
+        "SecretReference",
+        "TypedLocalObjectReference",
+    }
+)
+ATOMIC_MAPS: Final = frozenset({("PodSpec", "nodeSelector"), ("ServiceSpec", "selector")})
+"""What server-side apply takes as one field, though it has parts."""
+
 QUANTITY_MAPS: Final = frozenset({"allocatedResources", "limits", "overhead", "requests"})
 BYTE_MAPS: Final = frozenset({("ConfigMap", "binaryData"), ("Secret", "data")})
 
@@ -113,6 +139,8 @@ OBJECT_META: Final = lazy_model_schema("meta_v1", "ObjectMeta")
 def _struct_schema(model: type[msgspec.Struct], above: tuple[type, ...]) -> dict[str, Any]:
     texts = _descriptions(model.__doc__ or "")
     schema: dict[str, Any] = {"type": "object"}
+    if model.__name__ in ATOMIC_MODELS:
+        schema["x-kubernetes-map-type"] = "atomic"
     if texts[""]:
         schema["description"] = texts[""]
     properties: dict[str, Any] = {}
@@ -133,7 +161,8 @@ def _struct_schema(model: type[msgspec.Struct], above: tuple[type, ...]) -> dict
 def _field_schema(model: type, name: str, hint: Any, above: tuple[type, ...]) -> dict[str, Any]:
     place = (model.__name__, name)
     if hint is dict or typing.get_args(hint)[:1] == (dict,):
-        return {"type": "object", "additionalProperties": _map_value(model, name)}
+        atomic = {"x-kubernetes-map-type": "atomic"} if place in ATOMIC_MAPS else {}
+        return {"type": "object", "additionalProperties": _map_value(model, name), **atomic}
     node = _type_schema(hint, above)
     if name in _INT64_FIELDS:
         node["format"] = "int64"
@@ -144,6 +173,8 @@ def _field_schema(model: type, name: str, hint: Any, above: tuple[type, ...]) ->
             "x-kubernetes-patch-strategy": "merge",
             "x-kubernetes-patch-merge-key": keys[0],
         }
+    if place in KEY_DEFAULTS:
+        node["default"] = KEY_DEFAULTS[place]
     if place in MERGED_SETS:
         node |= {"x-kubernetes-list-type": "set", "x-kubernetes-patch-strategy": "merge"}
     return node

@@ -77,13 +77,18 @@ def _namespace_causes(resource: Resource, metadata: Mapping[str, Any]) -> Iterat
 
 
 def _annotation_causes(annotations: Any) -> Iterator[Cause]:
-    size = 0
-    for key, value in _items(annotations):
+    for key, _ in _items(annotations):
         for fault in qualified_name_faults(key.lower()):
             yield invalid("metadata.annotations", key, fault)
-        size += _utf8_length(key) + (_utf8_length(value) if isinstance(value, str) else 0)
-    if size > ANNOTATIONS_MAX_BYTES:
+    if annotations_size(annotations) > ANNOTATIONS_MAX_BYTES:
         yield too_long("metadata.annotations", ANNOTATIONS_MAX_BYTES)
+
+
+def annotations_size(annotations: Any) -> int:
+    """The bytes of all keys and values."""
+    return sum(
+        _utf8_length(key) + (_utf8_length(value) if isinstance(value, str) else 0) for key, value in _items(annotations)
+    )
 
 
 def _utf8_length(text: str) -> int:

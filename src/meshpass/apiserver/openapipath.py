@@ -8,7 +8,11 @@ from typing import Any, Final
 from meshpass.apiserver.resource import Resource
 
 _META: Final = "io.k8s.apimachinery.pkg.apis.meta.v1"
-_PATCH_TYPES: Final = ("application/json-patch+json", "application/merge-patch+json")
+_PATCH_TYPES: Final = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+)
 
 _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "allowWatchBookmarks": ("boolean", "Whether a watch may send BOOKMARK events, which carry a resourceVersion only."),
@@ -20,6 +24,7 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "string",
         "What to do with unknown and duplicate fields: Ignore drops them, Warn drops them and warns, Strict refuses them.",
     ),
+    "force": ("boolean", "Whether a server-side apply takes fields from other managers instead of failing."),
     "gracePeriodSeconds": ("integer", "Seconds before the object is gone; 0 means at once."),
     "labelSelector": ("string", "Restricts the answer to objects with these labels."),
     "limit": ("integer", "The most objects that one answer may hold; it names a token for the rest."),
@@ -85,7 +90,7 @@ class _Operations:
 
     def item(self, suffix: str) -> dict[str, Any]:
         """Read, replace and patch of one object or of its subresource."""
-        patch = self.build("patch", _WRITE, suffix=suffix)
+        patch = self.build("patch", (*_WRITE, "force"), suffix=suffix)
         reference = {"schema": {"$ref": f"#/components/schemas/{_META}.Patch"}}
         patch["requestBody"] = {"required": True, "content": {name: dict(reference) for name in self._patch_types()}}
         return {

@@ -9,6 +9,7 @@ from typing import Any
 
 from meshpass.apiserver import cause
 from meshpass.apiserver.cause import Cause
+from meshpass.apiserver.managedfields import manager_name, name_causes
 from meshpass.apiserver.resource import Resource
 from meshpass.apiserver.selector import Selector, parse_selector
 from meshpass.apiserver.status import bad_request, invalid
@@ -39,6 +40,10 @@ class WriteOptions:
 
     dry_run: bool = False
     field_validation: FieldValidation = FieldValidation.WARN
+    manager: str = "unknown"
+    """Who writes, as ``metadata.managedFields`` names it."""
+    force: bool = False
+    """True when an apply may take fields from others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +71,30 @@ class DeleteOptions:
     resource_version: str | None = None
 
 
-def parse_write_options(query: Mapping[str, str], kind: str) -> WriteOptions:
-    """``kind`` is the options' own kind, for the error text. Raises StatusError 422."""
+def parse_write_options(
+    query: Mapping[str, str], kind: str, *, user_agent: str = "", applies: bool = False
+) -> WriteOptions:
+    """``kind`` is the options' own kind, for the error text; ``applies`` is of a server-side apply. Raises StatusError 422."""
     dry_run = query.get("dryRun", "")
     if dry_run not in {"", "All"}:
         raise _unsupported(kind, "dryRun", dry_run, ("All",))
     validation = query.get("fieldValidation") or FieldValidation.WARN.value
     if validation not in {member.value for member in FieldValidation}:
         raise _unsupported(kind, "fieldValidation", validation, ("", "Ignore", "Strict", "Warn"))
-    return WriteOptions(dry_run=dry_run == "All", field_validation=FieldValidation(validation))
+    name = query.get("fieldManager", "")
+    problems = [*name_causes(name, "fieldManager")]
+    if applies and not name:
+        problems.append(cause.required("fieldManager", "is required for apply patch"))
+    if kind == "PatchOptions" and not applies and query.get("force") is not None:
+        problems.append(cause.forbidden("force", "may not be specified for non-apply patch"))
+    if problems:
+        raise invalid("meta.k8s.io", kind, "", problems)
+    return WriteOptions(
+        dry_run=dry_run == "All",
+        field_validation=FieldValidation(validation),
+        manager=manager_name(name, user_agent),
+        force=applies and _boolean(query.get("force", "")),
+    )
 
 
 def parse_list_options(resource: Resource, query: Mapping[str, str], *, name: str = "") -> ListOptions:

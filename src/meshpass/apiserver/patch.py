@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import jsonpatch
 import msgspec
@@ -19,6 +19,10 @@ from meshpass.apiserver.strategic import strategic_merge
 _MAX_OPERATIONS = 10_000
 _COPY_LIMIT = 3 * 1024 * 1024
 """Bytes that all copies of one patch may add up to. Both limits are kube-apiserver's: a small patch must not cost much."""
+
+
+APPLY: Final = "application/apply-patch+yaml"
+"""The media type of a configuration that is to be applied: no patch, though PATCH is its method."""
 
 
 class PatchType(Enum):
@@ -35,11 +39,7 @@ def parse_patch_type(media_type: str, resource: Resource) -> PatchType:
     for kind in accepted:
         if kind.value == media_type:
             return kind
-    if media_type in {"application/apply-patch+yaml", "application/apply-patch+cbor"}:
-        raise unsupported_media_type(
-            (), why="server-side apply is not served here; use client-side apply (kubectl apply without --server-side)"
-        )
-    raise unsupported_media_type(kind.value for kind in accepted)
+    raise unsupported_media_type([*(kind.value for kind in accepted), APPLY])
 
 
 def apply_patch(resource: Resource, kind: PatchType, current: Mapping[str, Any], patch: Any) -> dict[str, Any]:

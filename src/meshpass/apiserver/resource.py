@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshpass.apiserver.fieldtype import FieldType
 from meshpass.apiserver.ruletree import RuleTree
 
 
@@ -53,6 +54,13 @@ class Resource:
     selectable_fields: tuple[str, ...] = ()
     """Dotted paths that field selectors may name besides ``metadata.name`` and ``metadata.namespace``."""
     verbs: tuple[str, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+    fields: FieldType = field(init=False, repr=False, compare=False)
+    """Whose the fields of these objects can be, part by part."""
+
+    def __post_init__(self) -> None:
+        """The types of fields are there, and read nothing of the schema below its first level yet."""
+        object.__setattr__(self, "fields", FieldType(self.schema))
 
     @property
     def group_version(self) -> str:

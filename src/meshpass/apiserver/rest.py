@@ -13,14 +13,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from meshpass.apiserver import protobuf
-from meshpass.apiserver.body import media_type, parse_body, parse_json, read_body
+from meshpass.apiserver.body import media_type, parse_body, parse_configuration, parse_json, read_body
 from meshpass.apiserver.options import (
     FieldValidation,
+    WriteOptions,
     parse_delete_options,
     parse_list_options,
     parse_write_options,
 )
-from meshpass.apiserver.patch import parse_patch_type
+from meshpass.apiserver.patch import APPLY, parse_patch_type
 from meshpass.apiserver.reader import get_object, list_objects
 from meshpass.apiserver.registry import Registry
 from meshpass.apiserver.representation import Representation, parse_accept
@@ -97,22 +98,33 @@ class RestApi:
 
     async def _create(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
-        options = parse_write_options(request.query_params, "CreateOptions")
+        options = _write_options(request, "CreateOptions")
         value, duplicates = await _object(request, options.field_validation)
         return _written(shown, target, self._writer.create(target, value, options, duplicates), 201)
 
     async def _update(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
-        options = parse_write_options(request.query_params, "UpdateOptions")
+        options = _write_options(request, "UpdateOptions")
         value, duplicates = await _object(request, options.field_validation)
         return _written(shown, target, self._writer.update(target, value, options, duplicates), 200)
 
     async def _patch(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
-        options = parse_write_options(request.query_params, "PatchOptions")
+        if media_type(request) == APPLY:
+            return await self._apply(request, target, shown)
+        options = _write_options(request, "PatchOptions")
         kind = parse_patch_type(media_type(request), target.resource)
         patch = parse_json(await read_body(request))
         return _written(shown, target, self._writer.patch(target, kind, patch, options), 200)
+
+    async def _apply(self, request: Request, target: Target, shown: Representation) -> Response:
+        options = _write_options(request, "PatchOptions", applies=True)
+        body = await read_body(request)
+        config = parse_configuration(body)
+        told = options.field_validation is not FieldValidation.IGNORE
+        duplicates = duplicate_fields(body.decode(errors="replace")) if told else ()
+        written, created = self._writer.apply(target, config, options, duplicates)
+        return _written(shown, target, written, 201 if created else 200)
 
     async def _delete(self, request: Request, target: Target) -> Response:
         shown = _representation(request)
@@ -180,6 +192,11 @@ def _allowed(target: Target) -> tuple[str, ...]:
 def _representation(request: Request, *, watch: bool = False) -> Representation:
     include = request.query_params.get("includeObject", "")
     return parse_accept(request.headers.get("accept", ""), include_object=include, watch=watch)
+
+
+def _write_options(request: Request, kind: str, *, applies: bool = False) -> WriteOptions:
+    user_agent = request.headers.get("user-agent", "")
+    return parse_write_options(request.query_params, kind, user_agent=user_agent, applies=applies)
 
 
 def _json(shown: Representation, body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:

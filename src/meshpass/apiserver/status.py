@@ -145,6 +145,11 @@ def conflict(
     )
 
 
+def apply_conflict(message: str, causes: Iterable[Mapping[str, str]]) -> StatusError:
+    """409 for an apply that would change fields of others."""
+    return StatusError(message, code=409, reason="Conflict", details={"causes": [dict(cause) for cause in causes]})
+
+
 def expired(message: str) -> StatusError:
     """410: that state is no longer known; list again."""
     return StatusError(message, code=410, reason="Expired")

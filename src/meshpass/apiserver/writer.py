@@ -6,15 +6,18 @@ Nothing in here awaits: between reading the stored object and storing its succes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from meshpass.apiserver import cause
 from meshpass.apiserver.admission import NAMESPACE_KIND, forbid_deletion, mark_deleted
+from meshpass.apiserver.configuration import apply_configuration, check_configuration, managed_entries, told_duplicates
 from meshpass.apiserver.defaulting import apply_defaults
 from meshpass.apiserver.definitions import CLEANUP_FINALIZER, Definitions
+from meshpass.apiserver.fieldmanager import FieldManager
+from meshpass.apiserver.managedfields import Managers, without_times
 from meshpass.apiserver.metadata import (
     check_namespace,
     check_shape,
@@ -69,11 +72,24 @@ class Writer:
     # ── create ───────────────────────────────────────────────────────────────────────────────
 
     def create(self, target: Target, value: Any, options: WriteOptions, duplicates: Sequence[str] = ()) -> Written:
-        """The object exists. Raises StatusError 400, 403, 404 (namespace), 409, 422."""
+        """The object exists. Raises StatusError 400, 403, 404 (namespace), 409, 413, 422."""
+        value = check_shape(target.resource, value)
+        check_type(target.resource, value)
+        return self._add(target, value, options, duplicates=duplicates)
+
+    def _add(
+        self,
+        target: Target,
+        value: dict[str, Any],
+        options: WriteOptions,
+        *,
+        duplicates: Sequence[str] = (),
+        managers: Managers | None = None,
+    ) -> Written:
+        """``managers`` are those that an apply has found; None: whoever creates the object manages it."""
         resource = target.resource
-        value = check_shape(resource, value)
-        check_type(resource, value)
         check_namespace(resource, value["metadata"], target.namespace or "")
+        sent = value["metadata"].pop("managedFields", None)
         value, warnings = self._decode(resource, value, options, duplicates)
         metadata = value["metadata"]
         stamp_new(resource, metadata)
@@ -87,7 +103,11 @@ class Writer:
         key = Key(target.kind, target.namespace or "", name)
         if self._storage.get(key) is not None:
             raise already_exists(resource, key.name)
+        if managers is None:
+            fields = FieldManager(resource=resource)
+            managers = fields.update(None, value, sent=sent, name=options.manager, moment=now())
         value = self._definitions.prepared(resource, value)
+        _set_or_drop(value["metadata"], "managedFields", managed_entries(resource, managers))
         return Written(self._store(resource, key, value, options), warnings)
 
     def _check_namespace_is_open(self, resource: Resource, name: str, namespace: str) -> None:
@@ -122,7 +142,7 @@ class Writer:
         if not value["metadata"].get("resourceVersion") and not resource.builtin:
             must = cause.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(resource.group, resource.kind, name, [must])
-        return self._replace(target, current, value, options, duplicates)
+        return self._replace(target, current, value, options, duplicates=duplicates)
 
     def patch(self, target: Target, kind: PatchType, patch: Any, options: WriteOptions) -> Written:
         """The object is as the patch makes it. Raises StatusError 400, 404, 409, 413, 422."""
@@ -134,12 +154,43 @@ class Writer:
         name = value["metadata"].get("name")
         if name != target.name:
             raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({target.name})")
-        return self._replace(target, current, value, options, ())
+        return self._replace(target, current, value, options)
+
+    def apply(
+        self, target: Target, value: Any, options: WriteOptions, duplicates: Sequence[str] = ()
+    ) -> tuple[Written, bool]:
+        """The object is as its managers want it, ``value`` being all that this one wants; and whether it is new.
+
+        Raises StatusError 400, 403, 404, 409, 413, 422.
+        """
+        config = check_configuration(target, value)
+        warnings = told_duplicates(options, duplicates)
+        current = self._storage.get(target.key)
+        if current is None and target.subresource:
+            raise not_found(target.resource, target.name)
+        merged, managers = apply_configuration(target, None if current is None else current.decode(), config, options)
+        # Unknown fields of the configuration are refused already, whatever the client wanted.
+        options = replace(options, field_validation=FieldValidation.IGNORE)
+        if current is None:
+            written = self._add(target, merged, options, managers=managers)
+        else:
+            written = self._replace(target, current, merged, options, managers=managers)
+        return Written(written.body, warnings), current is None
 
     def _replace(
-        self, target: Target, current: Stored, value: dict[str, Any], options: WriteOptions, duplicates: Sequence[str]
+        self,
+        target: Target,
+        current: Stored,
+        value: dict[str, Any],
+        options: WriteOptions,
+        *,
+        duplicates: Sequence[str] = (),
+        managers: Managers | None = None,
     ) -> Written:
+        """``managers`` are those that an apply has found; None: whoever writes manages what it changes."""
         resource, held = target.resource, current.decode()
+        recorded = held["metadata"].pop("managedFields", None)
+        sent = value["metadata"].pop("managedFields", None)
         check_namespace(resource, value["metadata"], target.namespace or "")
         revision = held["metadata"]["resourceVersion"]
         if value["metadata"].pop("resourceVersion", None) not in {None, "", revision}:
@@ -157,11 +208,17 @@ class Writer:
         value = apply_defaults(resource, value)
         value["metadata"] = {**value["metadata"], "resourceVersion": revision}
         self._refuse(resource, target.name, validate_update(resource, value, held))
+        if managers is None and (value != held or sent != recorded):
+            fields = FieldManager(resource=resource, subresource=target.subresource)
+            live = held if recorded is None else {**held, "metadata": {**held["metadata"], "managedFields": recorded}}
+            managers = fields.update(live, value, sent=sent, name=options.manager, moment=now())
+        entries = recorded or [] if managers is None else managed_entries(resource, managers)
         value = self._definitions.prepared(resource, value, held)
         if has_generation(resource) and _desired(resource, value) != _desired(resource, held):
             value["metadata"]["generation"] = held["metadata"].get("generation", 0) + 1
-        if value == held:
+        if value == held and without_times(entries) == without_times(recorded or []):
             return Written(current.body, warnings)  # nothing changes, so there is no new revision
+        _set_or_drop(value["metadata"], "managedFields", entries)
         if "deletionTimestamp" in value["metadata"] and not self._is_held(target.key, value):
             return Written(self._finish(resource, target.key, value, options), warnings)
         return Written(self._store(resource, target.key, value, options), warnings)

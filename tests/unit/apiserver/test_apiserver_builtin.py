@@ -81,7 +81,11 @@ def test_every_schema_is_json_with_a_type_and_a_description_for_the_object(resou
     ("kind", "path", "expected"),
     [
         ("Service", "spec.ports.items.targetPort", {"x-kubernetes-int-or-string": True}),
-        ("Service", "spec.selector", {"type": "object", "additionalProperties": {"type": "string"}}),
+        (
+            "Service",
+            "spec.selector",
+            {"type": "object", "additionalProperties": {"type": "string"}, "x-kubernetes-map-type": "atomic"},
+        ),
         ("Secret", "data", {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}}),
         (
             "Pod",
