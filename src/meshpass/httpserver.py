@@ -41,7 +41,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head is None:
             self._size = 0
-            if self.timeout_keep_alive_task is None and self.cycle is not None and self.cycle.response_complete:
+            ours = self in self.connections  # not upgraded to another protocol
+            if ours and self.timeout_keep_alive_task is None and self.cycle is not None and self.cycle.response_complete:
                 # Bytes between requests that begin none: uvicorn forgot its timer over them.
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler

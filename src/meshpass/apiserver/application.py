@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from meshpass.apiserver.auth import ANONYMOUS_PATHS
 from meshpass.apiserver.documents import Documents
+from meshpass.apiserver.pods import POD_SUBRESOURCES, PodConnections
 from meshpass.apiserver.rest import RestApi
 from meshpass.apiserver.status import StatusError, internal, method_not_allowed, unknown_path
 from meshpass.apiserver.target import segments
@@ -17,27 +18,36 @@ from meshpass.apiserver.target import segments
 _log = logging.getLogger(__name__)
 
 
-def make_application(documents: Documents, rest: RestApi) -> ASGIApp:
+def make_application(documents: Documents, rest: RestApi, pods: PodConnections) -> ASGIApp:
     """The ASGI application, still without authentication."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
         try:
-            response = await _answer(documents, rest, request)
+            if scope["type"] == "websocket":
+                await pods.connect(scope, receive, send, _segments(scope))
+                return
+            request = Request(scope, receive)
+            response = await _answer(documents, rest, pods, request)
         except StatusError as failure:
             response = JSONResponse(failure.status(), failure.code, failure.headers)
         except Exception:  # noqa: BLE001 - one request's bug must not be another's outage
             # The path is safe to log (quoted: it may hold line breaks), the query and headers may not be.
-            _log.exception("request failed: %s %r", request.method, scope["path"])
+            _log.exception("request failed: %s %r", scope.get("method", "WebSocket"), scope["path"])
             response = JSONResponse(internal().status(), 500)
         await response(scope, receive, send)
 
     return application
 
 
-async def _answer(documents: Documents, rest: RestApi, request: Request) -> Response:
-    parts = segments(request.scope.get("raw_path") or request.scope["path"].encode())
+def _segments(scope: Scope) -> tuple[str, ...]:
+    return segments(scope.get("raw_path") or scope["path"].encode())
+
+
+async def _answer(documents: Documents, rest: RestApi, pods: PodConnections, request: Request) -> Response:
+    parts = _segments(request.scope)
     match parts:
+        case ("api", "v1", "namespaces", namespace, "pods", pod, subresource) if subresource in POD_SUBRESOURCES:
+            return await pods.answer(request, namespace, pod, subresource)
         case ("api" | "apis", "", *_):
             raise unknown_path()
         case ("api", version, _, *_):

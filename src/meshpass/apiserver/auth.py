@@ -24,7 +24,7 @@ class BearerToken:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The request reaches the application, or is answered 401."""
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             return
         if scope["path"] in ANONYMOUS_PATHS or self._admits(Headers(scope=scope).getlist("authorization")):
             await self._app(scope, receive, send)

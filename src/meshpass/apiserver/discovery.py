@@ -14,6 +14,8 @@ AGGREGATED_V2: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupD
 AGGREGATED_V2_BETA1: Final = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
 
 _STATUS_VERBS: Final = ["get", "patch", "update"]
+_POD_CONNECTIONS: Final = (("exec", "PodExecOptions", ("create", "get")), ("log", "Pod", ("get",)))
+"""Name, kind and verbs of what Pods answer beside their status."""
 _VERSION = re.compile(r"v(?P<major>\d+)((?P<level>alpha|beta)(?P<minor>\d+))?")
 _LEVELS: Final = {None: 2, "beta": 1, "alpha": 0}
 
@@ -118,6 +120,13 @@ def _legacy_entries(resource: Resource) -> Iterable[dict[str, Any]]:
             "kind": resource.kind,
             "verbs": list(_STATUS_VERBS),
         }
+    for name, kind, verbs in _connections(resource):
+        common = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": True}
+        yield {**common, "kind": kind, "verbs": list(verbs)}
+
+
+def _connections(resource: Resource) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    return _POD_CONNECTIONS if (resource.group, resource.plural) == ("", "pods") else ()
 
 
 def _storage_version_hash(resource: Resource) -> str:
@@ -150,4 +159,7 @@ def _aggregated_entry(resource: Resource) -> dict[str, Any]:
         entry["categories"] = list(resource.categories)
     if resource.status_subresource:
         entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(_STATUS_VERBS)}]
+    for name, connected, verbs in _connections(resource):
+        subresource = {"subresource": name, "responseKind": {**kind, "kind": connected}, "verbs": list(verbs)}
+        entry.setdefault("subresources", []).append(subresource)
     return entry

@@ -17,11 +17,13 @@ from meshpass.apiserver.builtin import BUILTIN_RESOURCES
 from meshpass.apiserver.collector import Collector
 from meshpass.apiserver.definitions import Definitions
 from meshpass.apiserver.documents import Documents
+from meshpass.apiserver.pods import PodConnections
 from meshpass.apiserver.registry import Registry
 from meshpass.apiserver.rest import RestApi
 from meshpass.apiserver.settings import ApiServerSettings
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.watch import Hub
+from meshpass.apiserver.websocket import QuietWebSocket
 from meshpass.apiserver.writer import Writer
 from meshpass.errors import LocalMeshError
 from meshpass.httpserver import HttpServer
@@ -102,12 +104,18 @@ class ApiServer:
         self._collector = collector
         bootstrap(self._storage, registry, writer, settings.crds)
         rest = RestApi(self._storage, registry, writer, self._hub, bookmark_seconds=settings.bookmark_seconds)
-        application = make_application(Documents(registry), rest)
+        pods = PodConnections(self._storage, registry, settings.pods)
+        application = make_application(Documents(registry), rest, pods)
         server = HttpServer(
             BearerToken(application, token=settings.token),
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.private_key,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            ws=QuietWebSocket,
+            # Bytes on loopback need no compression. Who has gone is seen by the connection; and while a program does not
+            # take its input, nothing is read, pongs included.
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
         )
         await self._group.__aenter__()
         self._serving = await server.start(listener, self._group)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meshpass.apiserver.podruntime import PodRuntime
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServerSettings:
@@ -27,6 +29,8 @@ class ApiServerSettings:
     """0 lets the system choose; ``ApiServer.port`` tells which."""
     crds: tuple[Mapping[str, Any], ...] = ()
     """CustomResourceDefinition manifests, created or updated before the first connection is accepted."""
+    pods: PodRuntime | None = field(default=None, repr=False)
+    """What runs the cluster's Pods; without it ``exec`` and ``log`` are answered 501."""
     history: int = 10_000
     """Revisions that stay available to watches and continued lists; older resourceVersions are answered 410."""
     history_seconds: float = 3600.0

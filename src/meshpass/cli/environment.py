@@ -96,7 +96,7 @@ def execute(
     with reported_errors():
         from meshpass.errors import LocalMeshError
         from meshpass.localmesh.directory import state_directory
-        from meshpass.localmesh.outbound import proxy_environment
+        from meshpass.localmesh.outbound import command_environment
 
         record = state_directory(directory).running()
         found = find_workload(record, context, namespace, workload)
@@ -105,7 +105,7 @@ def execute(
                 f"{found.name} is a gateway: it takes requests from outside, and nothing sends through it from inside",
                 hint=f"send to {found.address}, ports {', '.join(map(str, found.gateway_ports.values()))}",
             )
-        variables = {**os.environ, **proxy_environment(found.address)}
+        variables = command_environment(found.address)
         try:
             os.execvpe(command[0], command, variables)  # noqa: S606 - no shell is the point
         except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from meshpass.api.crd import custom_resource_definitions
+from meshpass.apiserver.podruntime import PodRuntime
 from meshpass.apiserver.server import ApiServer
 from meshpass.apiserver.settings import ApiServerSettings
 from meshpass.errors import LocalMeshError
@@ -22,11 +23,11 @@ _HOST = "127.0.0.1"
 
 @asynccontextmanager
 async def run_api_servers(
-    mesh: LocalMesh, state: StateDirectory, previous: MeshRecord | None
+    mesh: LocalMesh, state: StateDirectory, previous: MeshRecord | None, pods: Mapping[str, PodRuntime]
 ) -> AsyncIterator[tuple[ClusterRecord, ...]]:
     """Every cluster's API server answers, and the kubeconfig has a context for each.
 
-    A server has the port that the mesh file says, else the one that it had before, if that is free, else any.
+    ``pods`` has what runs the Pods of each cluster, by name. A server has the port that the mesh file says, else the one that it had before, if that is free, else any.
     Raises LocalMeshError where the mesh file's port is taken.
     """
     ports = {cluster.name: cluster.port for cluster in previous.clusters} if previous else {}
@@ -48,6 +49,7 @@ async def run_api_servers(
                     host=_HOST,
                     port=_choose_port(cluster, ports.get(cluster.name, 0)),
                     crds=crds,
+                    pods=pods.get(cluster.name),
                 )
             )
             await stack.enter_async_context(server)

@@ -3,7 +3,9 @@
 ``python guard.py exec <supervisor pid> COMMAND…`` (Linux) asks the kernel for SIGKILL on the supervisor's death and
 becomes COMMAND. ``python guard.py group <supervisor pid> COMMAND…`` stays: it runs COMMAND in a process group of its
 own and ends the whole group when its standard input, a pipe that only the supervisor holds, comes to an end. The
-first costs nothing and suits programs that start no others; the second works on every Unix.
+first costs nothing and suits programs that start no others; the second works on every Unix. ``python guard.py session
+<supervisor pid> <descriptor> COMMAND…`` does the same for a command that has standard input itself: the pipe is another
+descriptor, and COMMAND leads a session, whose terminal standard input is, if it is one.
 
 It imports nothing of Meshpass: it has to start in milliseconds.
 """
@@ -33,8 +35,11 @@ def die_with_parent(parent: int, number: int) -> None:
         sys.exit("the supervisor is gone")
 
 
-def run_group(command: list[str]) -> int:
-    """Runs the command in a group of its own until it ends or standard input does; the exit code, 128+n for a signal."""
+def run_group(command: list[str], control: int = 0) -> int:
+    """Runs the command in a group of its own until it ends or ``control`` does; the exit code, 128+n for a signal.
+
+    Where ``control`` is not standard input, the command has our standard input, and a session of its own.
+    """
     import select
 
     wake_read, wake_write = os.pipe()
@@ -45,13 +50,20 @@ def run_group(command: list[str]) -> int:
     guard = os.getpid()
     child = os.fork()
     if child == 0:
-        _become_child(guard, command)
-    wait_for = [wake_read, 0]
+        _become_child(guard, command, control)
+    if control:
+        # Who reads what the command writes shall see the end of it as soon as the command has ended.
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(null, standard)
+    wait_for = [wake_read, control]
     deadline: float | None = None
     while True:
         readable, _, _ = select.select(wait_for, [], [], _GRACE if deadline else None)
         numbers = os.read(wake_read, 64) if wake_read in readable else b""
-        stopping = signal.SIGTERM in numbers or signal.SIGINT in numbers or (0 in readable and not os.read(0, 1))
+        stopping = (
+            signal.SIGTERM in numbers or signal.SIGINT in numbers or (control in readable and not os.read(control, 1))
+        )
         if stopping:
             wait_for = [wake_read]
             deadline = _GRACE
@@ -65,14 +77,31 @@ def run_group(command: list[str]) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _become_child(guard: int, command: list[str]) -> None:
+def _become_child(guard: int, command: list[str], control: int) -> None:
     signal.set_wakeup_fd(-1)
-    os.setpgid(0, 0)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
+    if control:
+        os.close(control)
+        _lead_session()
+    else:
+        os.setpgid(0, 0)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
     if sys.platform == "linux":
         die_with_parent(guard, signal.SIGKILL)
     _execute(command)
+
+
+def _lead_session() -> None:
+    """A session and group of its own; signals as a shell would have them, and the terminal, if there is one."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Python ignores these, and a program inherits what is ignored.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -90,18 +119,19 @@ def _execute(command: list[str]) -> None:
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         sys.stderr.flush()
-        os._exit(127)
+        os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
 def main() -> None:
-    """Runs one of the two modes; exits with the command's code."""
+    """Runs one of the modes; exits with the command's code."""
     mode, parent, *command = sys.argv[1:]
     if mode == "exec":
         die_with_parent(int(parent), signal.SIGKILL)
         _execute(command)
     if sys.platform == "linux":
         die_with_parent(int(parent), signal.SIGTERM)
-    sys.exit(run_group(command))
+    control = int(command.pop(0)) if mode == "session" else 0
+    sys.exit(run_group(command, control))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Log file of a child process: bounded in size, the older half kept beside it."""
+"""Log file of a child process: bounded in size, the older half kept beside it, and an index of times beside each."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import BinaryIO
+
+from meshpass.localmesh.logindex import IndexWriter, index_path
 
 _LIMIT = 4 * 1024 * 1024
 
@@ -11,31 +13,44 @@ _LIMIT = 4 * 1024 * 1024
 class LogFile:
     """Appends to ``path``; at ``limit`` bytes the file becomes ``<path>.1`` and a new one begins.
 
-    So no child takes more than twice the limit on disk. The directory must exist.
+    So no child takes much more than twice the limit on disk. The directory must exist.
     """
 
     def __init__(self, path: Path, *, limit: int = _LIMIT) -> None:
         self.path = path
         self._limit = limit
-        self._file = self._open()
+        self._open()
+
+    def begin(self) -> None:
+        """What follows is written by another run of the program."""
+        self._index.note(self._file.tell(), begins=True)
 
     def write(self, data: bytes) -> None:
         """The data is in the file, handed to the system."""
         if self._file.tell() + len(data) > self._limit and self._file.tell() > 0:
-            self._file.close()
-            self.path.replace(self.path.with_name(self.path.name + ".1"))
-            self._file = self._open()
+            self.close()
+            older = older_log(self.path)
+            index_path(self.path).replace(index_path(older))
+            self.path.replace(older)
+            self._open()
+        self._index.note(self._file.tell())
         self._file.write(data)
         self._file.flush()
 
     def close(self) -> None:
         """Nothing more is written."""
         self._file.close()
+        self._index.close()
 
-    def _open(self) -> BinaryIO:
-        file = self.path.open("ab")
+    def _open(self) -> None:
+        self._file: BinaryIO = self.path.open("ab")
         self.path.chmod(0o600)
-        return file
+        self._index = IndexWriter(self.path)
+
+
+def older_log(path: Path) -> Path:
+    """Where a log was moved when it was full."""
+    return path.with_name(path.name + ".1")
 
 
 def last_lines(path: Path, count: int) -> str:

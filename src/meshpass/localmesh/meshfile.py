@@ -12,6 +12,8 @@ import msgspec
 
 API_VERSION = "meshpass/v1alpha1"
 KIND = "LocalMesh"
+PROXY_CONTAINER = "istio-proxy"
+"""The container of a Pod that is its Envoy; the guides call it so."""
 PROXY_PORT = 15001
 """Where every sidecar takes the requests of its own workload. A gateway has no such port: it sends none of its own."""
 

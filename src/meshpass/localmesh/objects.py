@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from meshpass.localmesh.meshfile import LocalMesh, Workload
+from meshpass.localmesh.meshfile import PROXY_CONTAINER, LocalMesh, Workload
 
 MANAGED = {"app.kubernetes.io/managed-by": "meshpass-up"}
 """Label of the objects that follow the mesh file, also out of existence."""
 PROXY_ANNOTATION = "meshpass.dev/proxy"
 APP_ADDRESSES_ANNOTATION = "meshpass.dev/app-addresses"
+DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 ADMIN_NAMESPACE = "gloo-mesh"
 """Where the management cluster keeps Workspaces and KubernetesClusters."""
 
@@ -96,20 +97,20 @@ def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> I
 
 
 def pod_status(workload: Workload, placement: Placement, started: datetime) -> Raw:
-    """The status of a Pod that runs since ``started``: its address, and that it is ready.
-
-    One container, the app: its Envoy is a process beside it that the Pod's annotation tells of.
-    """
+    """The status of a Pod that runs since ``started``: its address, and that it and its containers are ready."""
     moment = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    container = {
-        "name": workload.name,
-        "image": _image(workload),
-        "imageID": "",
-        "ready": True,
-        "started": True,
-        "restartCount": 0,
-        "state": {"running": {"startedAt": moment}},  # kubectl counts as ready only what it sees running
-    }
+    containers = [
+        {
+            "name": name,
+            "image": _image(name),
+            "imageID": "",
+            "ready": True,
+            "started": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": moment}},  # kubectl counts as ready only what it sees running
+        }
+        for name in container_names(workload)
+    ]
     conditions = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     return {
         "status": {
@@ -120,7 +121,7 @@ def pod_status(workload: Workload, placement: Placement, started: datetime) -> R
             "hostIP": "127.0.0.1",
             "hostIPs": [{"ip": "127.0.0.1"}],
             "conditions": [{"type": kind, "status": "True", "lastTransitionTime": moment} for kind in conditions],
-            "containerStatuses": [container],
+            "containerStatuses": containers,
         }
     }
 
@@ -165,7 +166,9 @@ def _pod(workload: Workload, placement: Placement) -> Raw:
         annotations[APP_ADDRESSES_ANNOTATION] = msgspec.json.encode(addresses).decode()
     metadata = _metadata(workload.name, workload, dict(workload.pod_labels))
     ports = [{"containerPort": port} for port in (workload.service.targets if workload.service else ())]
-    container = {"name": workload.name, "image": _image(workload), "ports": ports}
+    main, *others = container_names(workload)
+    # Without it kubectl says at each `exec` and `logs` which of the containers it took.
+    annotations[DEFAULT_CONTAINER_ANNOTATION] = main
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -173,14 +176,22 @@ def _pod(workload: Workload, placement: Placement) -> Raw:
         "spec": {
             "serviceAccountName": workload.service_account,
             "nodeName": "localhost",
-            "containers": [container],
+            "containers": [
+                {"name": main, "image": _image(main), "ports": ports},
+                *({"name": name, "image": _image(name)} for name in others),
+            ],
         },
     }
 
 
-def _image(workload: Workload) -> str:
-    # A Pod needs an image. Here there is none, and the name says so.
-    return f"meshpass.invalid/local-process/{workload.name}"
+def container_names(workload: Workload) -> tuple[str, ...]:
+    """The containers of the workload's Pod: its program and its Envoy, or the Envoy that it is."""
+    return (PROXY_CONTAINER,) if workload.is_gateway else (workload.name, PROXY_CONTAINER)
+
+
+def _image(container: str) -> str:
+    # A container needs an image. Here there is none, and the name says so.
+    return f"meshpass.invalid/local-process/{container}"
 
 
 def _endpoint_slice(workload: Workload, placement: Placement) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from meshpass.localmesh.meshfile import PROXY_PORT
@@ -14,3 +15,8 @@ def proxy_environment(address: str, *, not_proxied: str = "") -> Mapping[str, st
     """
     url = f"http://{address}:{PROXY_PORT}"
     return {"http_proxy": url, "HTTP_PROXY": url, "no_proxy": not_proxied, "NO_PROXY": not_proxied}
+
+
+def command_environment(address: str) -> dict[str, str]:
+    """The environment of a program that runs as the workload at this address: ours, and the way out by its sidecar."""
+    return {**os.environ, **proxy_environment(address)}

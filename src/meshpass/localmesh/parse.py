@@ -15,6 +15,7 @@ from meshpass.errors import MeshFileError
 from meshpass.localmesh.meshfile import (
     API_VERSION,
     KIND,
+    PROXY_CONTAINER,
     PROXY_PORT,
     App,
     Cluster,
@@ -109,6 +110,8 @@ def _problems(mesh: LocalMesh) -> Iterator[MeshFileError]:
         for j, name in enumerate(namespace.clusters):
             yield from _refers(f"namespaces[{i}].clusters[{j}]", name, clusters)
     for i, workload in enumerate(mesh.workloads):
+        if workload.name == PROXY_CONTAINER:
+            yield MeshFileError(f"workloads[{i}].name: {PROXY_CONTAINER} is the container of every Pod's Envoy")
         yield from _workload_problems(f"workloads[{i}]", workload, clusters)
     for key, count in Counter(workload.key for workload in mesh.workloads).items():
         if count > 1:

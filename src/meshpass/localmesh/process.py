@@ -80,6 +80,7 @@ class ChildProcess:
             log.close()
 
     async def _run_once(self, log: LogFile) -> int:
+        log.begin()
         mode = self.spec.children if sys.platform == "linux" else Children.GROUP
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", guard.__file__, mode.value, str(os.getpid()), *self.spec.command),
@@ -99,11 +100,12 @@ class ChildProcess:
             return await process.wait()
         finally:
             if process.returncode is None:
-                await _stop(process)
+                await stop_process(process)
             self.pid = None
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stop_process(process: asyncio.subprocess.Process) -> None:
+    """The process is gone: asked by SIGTERM, made by SIGKILL after 0.9 s."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     try:

@@ -33,6 +33,7 @@ from meshpass.localmesh.listening import find_silent
 from meshpass.localmesh.logfile import last_lines
 from meshpass.localmesh.meshfile import LocalMesh, Workload
 from meshpass.localmesh.objects import Placement, Placements, node_id
+from meshpass.localmesh.pods import local_pods
 from meshpass.localmesh.populate import populate_clusters
 from meshpass.localmesh.process import ChildProcess, ProcessSpec
 from meshpass.localmesh.workload_process import (
@@ -107,7 +108,8 @@ async def _run_everything(
     apps = [app_process(state, one, placements[one.key], settings.base_directory) for one in mesh.workloads]
     async with _children(tuple(app for app in apps if app), announce):
         started = time.monotonic()
-        async with run_api_servers(mesh, state, previous) as clusters:
+        pods = local_pods(mesh, placements, state=state, base_directory=settings.base_directory)
+        async with run_api_servers(mesh, state, previous, pods) as clusters:
             _announce_step(announce, f"API servers of {', '.join(one.name for one in clusters)} answer", started)
             record = _record(settings, envoys.run_directory, clusters, placements)
             state.write_record(record)
