@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from tests.support.catalog import external_endpoint, external_service, virtual_destination
 from tests.support.certificates import Authority
-from tests.support.envoy_mesh import CLIENT, EnvoyMesh, run_applications, run_envoy_mesh, secret
+from tests.support.envoy_mesh import CLIENT, SETTLE_SECONDS, EnvoyMesh, run_applications, run_envoy_mesh, secret
 from tests.support.objects import route_table
 from tests.support.tls_server import TlsServer, run_tls_server
 
@@ -179,6 +179,64 @@ async def test_the_certificates_of_a_secret_are_shown_and_believed(mesh: EnvoyMe
     assert (first.status, first.json["client"]) == (200, "first")
     assert (without.status, after) == (500, seen)
     assert (second.status, second.json["client"]) == (200, "second")
+
+
+async def test_a_file_that_is_missing_closes_nothing_but_its_own_route(
+    mesh: EnvoyMesh, server: TlsServer, tmp_path: Path
+) -> None:
+    """It answers 500 and others go on changing; it works as soon as the file is there, and no longer than that."""
+    file = tmp_path / "authorities.pem"
+    other = route_table("other", hosts=["other.example.com"], http=[{"directResponse": {"status": 201}}])
+    service = outside(clientsideTls={"caCertificates": str(file)})
+    async with mesh.having(service, endpoint(server.port), table()):
+        closed = await mesh.request("www.example.com")
+        told = mesh.status(service)["common"]["State"]["message"]
+        async with mesh.having(other):
+            beside = await mesh.request("other.example.com")
+        file.write_text(AUTHORITY.certificate)
+        await answered(mesh, 200)
+        file.write_text("-----BEGIN CERTIFICATE-----")
+        await answered(mesh, 500)
+        async with mesh.having(other):
+            again = await mesh.request("other.example.com")
+
+    assert (closed.status, beside.status, again.status) == (500, 201, 201)
+    assert told.endswith("; spec.ports[0].clientsideTls.caCertificates: the file cannot be read")
+
+
+async def answered(mesh: EnvoyMesh, status: int) -> None:
+    """Returns when the route is answered so."""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while (await mesh.request("www.example.com")).status != status:
+            pass
+
+
+async def test_a_certificate_that_is_renewed_in_files_is_shown(mesh: EnvoyMesh, tmp_path: Path) -> None:
+    """By new connections, while every request is answered."""
+    paths = {name: tmp_path / f"{name}.pem" for name in ("clientCertificate", "privateKey", "caCertificates")}
+    tls = {"mode": "MUTUAL"} | {name: str(path) for name, path in paths.items()}
+
+    def write(name: str) -> None:
+        own = AUTHORITY.sign(name)
+        paths["privateKey"].write_text(own.private_key)
+        paths["clientCertificate"].write_text(own.chain)
+
+    write("first")
+    paths["caCertificates"].write_text(AUTHORITY.certificate)
+    async with (
+        run_tls_server("outside", AUTHORITY.sign(HOST), clients=AUTHORITY.certificate, kept=False) as server,
+        mesh.having(outside(clientsideTls=tls), endpoint(server.port), table()),
+    ):
+        first = await mesh.request("www.example.com")
+        write("second")
+        seen: set[tuple[int, str]] = set()
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while (200, "second") not in seen:
+                one = await mesh.request("www.example.com")
+                seen.add((one.status, one.json["client"] if one.status == 200 else ""))
+
+    assert (first.status, first.json["client"]) == (200, "first")
+    assert {status for status, _ in seen} == {200}
 
 
 async def test_without_a_certificate_a_server_that_wants_one_does_not_answer(mesh: EnvoyMesh, authorities: str) -> None:

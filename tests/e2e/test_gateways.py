@@ -279,6 +279,70 @@ async def test_a_renewed_certificate_is_shown_and_ends_no_connection(mesh: Envoy
         assert same(answer.shown, WWW.certificate)
 
 
+def from_files(directory: Path, *hosts: str) -> Manifest:
+    """An HTTPS listener with the certificate of files in this directory, where ``write`` puts them."""
+    files = {"serverCert": str(directory / "chain.pem"), "privateKey": str(directory / "key.pem")}
+    allowed = [{"host": host} for host in hosts]
+    return {
+        "port": {"number": 443},
+        "http": {},
+        "tls": {"mode": "SIMPLE", "files": files},
+        "allowedRouteTables": allowed,
+    }
+
+
+def write(own: Pair, directory: Path) -> None:
+    (directory / "chain.pem").write_text(own.certificate)
+    (directory / "key.pem").write_text(own.private_key)
+
+
+async def test_a_renewed_file_is_shown_and_ends_no_connection(mesh: EnvoyMesh, tmp_path: Path) -> None:
+    """As with Secrets: nothing is closed in between."""
+    write(WWW, tmp_path)
+    async with opened(mesh, virtual_gateway(from_files(tmp_path)), table(), port=443):
+        kept = Connection(mesh, 443, HOST)
+        assert same((await kept.get()).shown, WWW.certificate)
+        renewed = pair(HOST)
+        write(renewed, tmp_path)
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while same((await Connection(mesh, 443, HOST).get()).shown, WWW.certificate):
+                pass
+        assert same((await Connection(mesh, 443, HOST).get()).shown, renewed.certificate)
+        answer = await kept.get()
+        assert (answer.status, "connection" in answer.headers) == (200, False)
+        assert same(answer.shown, WWW.certificate)
+
+
+async def test_a_missing_file_closes_nothing_but_its_own_listener(mesh: EnvoyMesh, tmp_path: Path) -> None:
+    """The others of the port go on, and change; it opens when the file is there, and closes when that is garbage."""
+    both = virtual_gateway(from_files(tmp_path, "api.example.com"), secure("www", HOST))
+    async with opened(mesh, certificate_of("www", WWW), both, table(HOST, "api.example.com"), port=443):
+        with pytest.raises(OSError, match=CLOSED):
+            await Connection(mesh, 443, "api.example.com").get("api.example.com")
+        other = table("other.example.com", name="other", http=[{"directResponse": {"status": 201}}])
+        async with mesh.having(other, virtual_gateway(from_files(tmp_path, "api.example.com"), secure("www"))):
+            assert (await Connection(mesh, 443, HOST).get()).status == 200
+            assert (await Connection(mesh, 443, HOST).get("other.example.com")).status == 201
+        await mesh.apply(both)
+        write(API, tmp_path)
+        await shown(mesh, "api.example.com", API.certificate)
+        (tmp_path / "key.pem").write_text(WWW.private_key)
+        await shown(mesh, "api.example.com", "")
+        assert (await Connection(mesh, 443, HOST).get()).status == 200
+
+
+async def shown(mesh: EnvoyMesh, name: str, certificate: str) -> None:
+    """Returns when new connections for a name are shown this certificate; empty: when they are closed."""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        while True:
+            try:
+                found = (await Connection(mesh, 443, name).get(name)).shown
+            except OSError:
+                found = ""
+            if same(found, certificate):
+                return
+
+
 async def test_tables_that_are_not_allowed_are_not_served(mesh: EnvoyMesh) -> None:
     """By host and by label; the table's status says so."""
     entry = {"host": "*.example.com", "selector": {"labels": {"expose": "true"}}}

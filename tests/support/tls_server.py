@@ -23,8 +23,9 @@ from tests.support.http_client import UPSTREAM
 class TlsServer:
     """Answers every request with what it knows of it. Use through ``run_tls_server``."""
 
-    def __init__(self, name: str, context: ssl.SSLContext) -> None:
+    def __init__(self, name: str, context: ssl.SSLContext, *, kept: bool) -> None:
         self.name = name
+        self.kept = kept
         self.port = 0
         self.requests = 0
         """How many requests have come."""
@@ -43,8 +44,11 @@ class TlsServer:
                 self.requests += 1
                 body = json.dumps(self._describe(head, writer)).encode()
                 fields = f"content-type: application/json\r\n{UPSTREAM}: {self.name}\r\ncontent-length: {len(body)}"
+                fields += "" if self.kept else "\r\nconnection: close"
                 writer.write(f"HTTP/1.1 200 OK\r\n{fields}\r\n\r\n".encode() + body)
                 await writer.drain()
+                if not self.kept:
+                    break
         writer.close()
 
     def _describe(self, head: list[str], writer: asyncio.StreamWriter) -> dict[str, str | None]:
@@ -62,9 +66,12 @@ class TlsServer:
 
 @asynccontextmanager
 async def run_tls_server(
-    name: str, certificate: Certificate, *, clients: str = "", host: str = "127.0.0.1"
+    name: str, certificate: Certificate, *, clients: str = "", host: str = "127.0.0.1", kept: bool = True
 ) -> AsyncIterator[TlsServer]:
-    """Inside, it listens; with ``clients`` (PEM) only to those who show a certificate of these authorities."""
+    """Inside, it listens; with ``clients`` (PEM) only to those who show a certificate of these authorities.
+
+    A connection is ``kept`` for further requests, or else is for one.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory(prefix="meshpass-") as directory:
         chain, key = Path(directory) / "chain.pem", Path(directory) / "key.pem"
@@ -75,7 +82,7 @@ async def run_tls_server(
     if clients:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=clients)
-    server = TlsServer(name, context)
+    server = TlsServer(name, context, kept=kept)
     listening = await asyncio.start_server(server.serve, host, 0, ssl=context)
     server.port = listening.sockets[0].getsockname()[1]
     try:

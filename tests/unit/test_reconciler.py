@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.feature.control_plane import ControlPlane, documents
+from tests.support.catalog import external_service
+from tests.support.certificates import Authority
 from tests.support.objects import BASE, CLIENT, SERVER, forward, jwt_policy, route_table
 from tests.support.reading import same_bytes
 
 from meshpass.api.kinds import kind_of_type
 from meshpass.api.routetable import RouteTable
+from meshpass.envoy.snapshot import SECRET
 from meshpass.ir import ObjectRef
 from meshpass.xds.event import Rejected
 
@@ -215,3 +220,46 @@ async def test_the_policy_of_a_class_is_known(plane: ControlPlane) -> None:
 
     assert [key.name for key in found if key is not None] == ["policy"]
     assert plane.reconciler.policy_of("no such class") is None
+
+
+def outside(path: Path) -> dict[str, Any]:
+    """A service outside whose server is verified by the authorities in a file."""
+    port = {"number": 443, "protocol": "HTTPS", "clientsideTls": {"caCertificates": str(path)}}
+    return external_service(hosts=["api.outside.example"], ports=[port])
+
+
+def authorities(plane: ControlPlane, path: Path) -> list[str]:
+    """What the proxies are given of a file."""
+    target = plane.cache.state(CLIENT).target
+    return [one for one in target.of(SECRET) if str(path) in one] if target is not None else []
+
+
+async def test_files_are_read_before_anything_is_published(plane: ControlPlane, tmp_path: Path) -> None:
+    """A proxy that comes back after a restart never sees what needs a file closed for a moment."""
+    file = tmp_path / "authorities.pem"
+    file.write_text(Authority().certificate)
+    plane.apply(outside(file))
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    assert plane.cache.nodes == ()
+
+    async with plane.running():
+        await plane.settle()
+        assert authorities(plane, file) == [f"file:{file}#ca"]
+
+
+async def test_files_are_followed(plane: ControlPlane, tmp_path: Path) -> None:
+    """A file that is missing holds nothing up; it counts as soon as it is there, and no longer than that."""
+    file = tmp_path / "authorities.pem"
+    plane.apply(outside(file), TABLE)
+    async with plane.running():
+        await plane.settle()
+        assert authorities(plane, file) == []
+        file.write_text(Authority().certificate)
+        async with asyncio.timeout(10):
+            while not authorities(plane, file):
+                await plane.cache.wait_changed(plane.cache.revision)
+        file.unlink()
+        async with asyncio.timeout(10):
+            while authorities(plane, file):
+                await plane.cache.wait_changed(plane.cache.revision)
