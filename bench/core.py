@@ -15,6 +15,7 @@ from bench.pushed import CountingClient
 from bench.result import Row, aimed, kilobytes, milliseconds, percentile, seconds
 from meshpass.api.manifest import Parsed, parse_object
 from meshpass.api.objectset import ObjectKey, ObjectSet
+from meshpass.app import COLLECT_AFTER
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -180,9 +181,12 @@ def _key(cluster: str, raw: Raw) -> ObjectKey:
 
 @contextmanager
 def _settled_memory() -> Iterator[None]:
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
     try:
         yield
     finally:
+        gc.set_threshold(*before)
         gc.unfreeze()

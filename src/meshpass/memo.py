@@ -8,6 +8,7 @@ tuples by their elements.
 from __future__ import annotations
 
 import operator
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -18,16 +19,17 @@ Key = TypeVar("Key")
 Input = TypeVar("Input")
 Inputs = TypeVarTuple("Inputs")
 
-SWEEP_INTERVAL = 64
+SWEEP_INTERVAL = 16
 """Generations between two sweeps: a result that none of them used, directly or inside another, is forgotten."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     inputs: tuple[Any, ...]  # kept alive, so that an identity in the key stays its own
     result: Any
-    parts: Iterable[Any]  # keys of the results that this one was computed from
+    parts: Iterable[_Entry]  # the results that this one was computed from
     sweep: int  # the sweep interval in which it was last used
+    marked: int = 0  # the last sweep that found it in use, directly or inside another
 
 
 @dataclass(slots=True)
@@ -36,9 +38,9 @@ class _Batch:
 
     items: Mapping[Any, Any]
     results: Mapping[Any, Any]
-    parts_of: Mapping[Any, list[Any]]
+    parts_of: Mapping[Any, list[_Entry]]
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[_Entry]:
         return chain.from_iterable(self.parts_of.values())
 
 
@@ -47,25 +49,51 @@ class Memo:
 
     def __init__(self) -> None:
         self._entries: dict[Any, _Entry] = {}
-        self._computing: list[list[Any]] = []
+        self._computing: list[list[_Entry]] = []
         self._generation = 0
+        self._sweeps = 0
 
     def __call__(self, function: Callable[[Unpack[Inputs]], Result], *inputs: *Inputs) -> Result:
         """Return ``function(*inputs)``, computed only if these inputs are new. The same inputs give the same object."""
         key = (function, *[value if type(value) in _BY_VALUE else _identity(value) for value in inputs])
-        if self._computing:
-            self._computing[-1].append(key)
         entry = self._entries.get(key)
         if entry is None:
-            parts: list[Any] = []
+            parts: list[_Entry] = []
             self._computing.append(parts)
             try:
                 result = function(*inputs)
             finally:
                 self._computing.pop()
             entry = self._entries[key] = _Entry(inputs, result, parts, 0)
+        if self._computing:
+            self._computing[-1].append(entry)
         entry.sweep = self._generation // SWEEP_INTERVAL
         return cast("Result", entry.result)
+
+    def while_held(self, function: Callable[[Unpack[Inputs]], Result], *inputs: *Inputs) -> Result:
+        """Return ``function(*inputs)``, computed only if nobody holds on to the result for these inputs any more.
+
+        For what is large: the memo does not keep it alive. The result has to be one that can be referred to weakly.
+        """
+        key = (
+            Memo.while_held,
+            function,
+            *[value if type(value) in _BY_VALUE else _identity(value) for value in inputs],
+        )
+        entry = self._entries.get(key)
+        result = None if entry is None else entry.result()
+        if entry is None or result is None:
+            parts: list[_Entry] = []
+            self._computing.append(parts)
+            try:
+                result = function(*inputs)
+            finally:
+                self._computing.pop()
+            entry = self._entries[key] = _Entry(inputs, weakref.ref(result), parts, 0)
+        if self._computing:
+            self._computing[-1].append(entry)
+        entry.sweep = self._generation // SWEEP_INTERVAL
+        return cast("Result", result)
 
     def each(
         self,
@@ -79,20 +107,22 @@ class Memo:
         call's.
         """
         place = (Memo.each, function, *[_identity(value) for value in context])
-        if self._computing:
-            self._computing[-1].append(place)
-        before = self._entries.get(place)
-        if before is None or before.inputs[0] is not items:
-            old = before.parts if before is not None and isinstance(before.parts, _Batch) else _Batch({}, {}, {})
+        entry = self._entries.get(place)
+        if entry is None or entry.inputs[0] is not items:
+            old = entry.parts if entry is not None and isinstance(entry.parts, _Batch) else _Batch({}, {}, {})
             batch = self._compute_each(function, items, context, old)
-            before = self._entries[place] = _Entry((items, *context), batch.results, batch, 0)
-        before.sweep = self._generation // SWEEP_INTERVAL
-        return cast("Mapping[Key, Result]", before.result)
+            entry = self._entries.setdefault(place, entry or _Entry((), None, (), 0))
+            # In place: whatever was computed from it goes on to keep what it is now.
+            entry.inputs, entry.result, entry.parts = (items, *context), batch.results, batch
+        if self._computing:
+            self._computing[-1].append(entry)
+        entry.sweep = self._generation // SWEEP_INTERVAL
+        return cast("Mapping[Key, Result]", entry.result)
 
     def _compute_each(
         self, function: Callable[..., Any], items: Mapping[Any, Any], context: tuple[Any, ...], old: _Batch
     ) -> _Batch:
-        known, results, parts = old.items, dict[Any, Any](), dict[Any, list[Any]]()
+        known, results, parts = old.items, dict[Any, Any](), dict[Any, list[_Entry]]()
         changed = len(items) != len(known)
         for key, item in items.items():
             if key in known and _is_same(known[key], item):
@@ -100,7 +130,7 @@ class Memo:
                 if key in old.parts_of:
                     parts[key] = old.parts_of[key]
                 continue
-            inner: list[Any] = []
+            inner: list[_Entry] = []
             self._computing.append(inner)
             try:
                 results[key] = function(key, item, *context)
@@ -119,14 +149,17 @@ class Memo:
             self._sweep(self._generation // SWEEP_INTERVAL - 1)
 
     def _sweep(self, interval: int) -> None:
-        live = [key for key, entry in self._entries.items() if entry.sweep >= interval]
-        kept = set(live)
+        self._sweeps += 1
+        live = [entry for entry in self._entries.values() if entry.sweep >= interval]
+        for entry in live:
+            entry.marked = self._sweeps
         while live:
-            parts = self._entries[live.pop()].parts
-            fresh = [key for key in parts if key in self._entries and key not in kept]
-            kept.update(fresh)
-            live.extend(fresh)
-        self._entries = {key: entry for key, entry in self._entries.items() if key in kept}
+            for part in live.pop().parts:
+                if part.marked != self._sweeps:
+                    part.marked = self._sweeps
+                    live.append(part)
+        for key in [key for key, entry in self._entries.items() if entry.marked != self._sweeps]:
+            del self._entries[key]
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -46,7 +46,7 @@ def build_snapshot(proxy: Proxy, memo: Memo) -> Snapshot:
                 SECRET: memo(_build_secrets, proxy.secrets, memo),
                 EXTENSION_CONFIG: memo(_build_filters, _sides(proxy), proxy.policies, proxy.inbound_policies, memo),
                 LISTENER: _by_name(memo(build_listener, listener) for listener in proxy.listeners),
-                ROUTES: memo(_build_routes, proxy.routes, memo),
+                ROUTES: _build_routes(proxy.routes, memo),
             }
         ),
     )
@@ -108,7 +108,8 @@ def _build_policies(side: Side, policies: PolicySet, memo: Memo) -> tuple[Resour
 
 
 def _build_routes(routes: tuple[RouteConfiguration, ...], memo: Memo) -> Mapping[str, Resource]:
-    return _by_name(memo(build_route_configuration, one, memo) for one in routes)
+    # Megabytes for each edit: an old one is kept by the streams that still send it, and by nothing else.
+    return _by_name(memo.while_held(build_route_configuration, one, memo) for one in routes)
 
 
 def _by_name(resources: Iterable[Resource]) -> dict[str, Resource]:

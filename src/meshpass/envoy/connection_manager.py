@@ -49,9 +49,8 @@ def build_connection_manager(name: str, side: Side, *, tunnels: bool) -> HttpCon
         internal_address_config=_nobody_is_internal(),
         stream_idle_timeout=Duration(seconds=IDLE_SECONDS),
         request_headers_timeout=Duration(seconds=HEADERS_SECONDS),
-        # WebSockets over HTTP/2 (RFC 8441) would be offered to browsers with it as well, and fail: they have no key, and
-        # the application wants one in HTTP/1.1. Without it they open their WebSockets in HTTP/1.1.
-        http2_protocol_options=Http2ProtocolOptions(allow_connect=tunnels),
+        # RFC 8441: WebSockets over HTTP/2.
+        http2_protocol_options=Http2ProtocolOptions(allow_connect=True),
         upgrade_configs=[HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         local_reply_config=build_local_replies(),
         access_log=[build_access_log(side)],
@@ -72,6 +71,9 @@ def harden(manager: HttpConnectionManager) -> None:
     # `x_org` is the same variable as `x-org` to many applications, and would pass by what is done with headers here.
     manager.common_http_protocol_options.headers_with_underscores_action = HttpProtocolOptions.REJECT_REQUEST
     http2 = manager.http2_protocol_options
+    # Browsers would open WebSockets over HTTP/2, without the key that the application wants in HTTP/1.1: they fail.
+    # Without the offer, browsers open them in HTTP/1.1.
+    http2.allow_connect = False
     http2.max_concurrent_streams.CopyFrom(UInt32Value(value=EDGE_STREAMS))
     http2.initial_stream_window_size.CopyFrom(UInt32Value(value=EDGE_STREAM_WINDOW_BYTES))
     http2.initial_connection_window_size.CopyFrom(UInt32Value(value=EDGE_CONNECTION_WINDOW_BYTES))

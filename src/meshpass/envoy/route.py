@@ -25,8 +25,17 @@ MAX_DIRECT_RESPONSE_BYTES = 4 * 2**20
 
 NO_OPTIONS = RouteOptions()
 
-OptionsOf = tuple[tuple[str, RouteOptions], ...]
-"""Selection class, and its options."""
+
+class ClassOptions:
+    """The options that matter to a host; other hosts' ones may change without its being built again.
+
+    One object for equal options, made through the memo: a thousand hosts are looked up by it.
+    """
+
+    __slots__ = ("by_class",)
+
+    def __init__(self, options: tuple[tuple[str, RouteOptions], ...]) -> None:
+        self.by_class = dict(options)
 
 
 class Part(NamedTuple):
@@ -43,7 +52,14 @@ def build_route_configuration(routes: RouteConfiguration, memo: Memo) -> Resourc
     are joined, and as their hash, from which the version is made.
     """
     head = _serialise_head(routes)
-    parts = [memo(_build_virtual_host, host, _options_of(host, routes, memo), memo) for host in routes.virtual_hosts]
+    options: dict[tuple[str, ...], ClassOptions] = {}
+    parts = []
+    for host in routes.virtual_hosts:
+        classes = memo(_classes, host)
+        if classes not in options:
+            chosen = tuple((name, routes.options[name]) for name in classes if name in routes.options)
+            options[classes] = memo(ClassOptions, chosen)
+        parts.append(memo(_build_virtual_host, host, options[classes], memo))
     version = content_version(b"".join((head.digest, *(part.digest for part in parts))))
     sources = frozenset().union(*(host.sources for host in routes.virtual_hosts))
     bodies = (head.body, *(part.body for part in parts))
@@ -60,20 +76,12 @@ def _serialise_head(routes: RouteConfiguration) -> Part:
     return _part(message.SerializeToString(deterministic=True))
 
 
-def _options_of(host: VirtualHost, routes: RouteConfiguration, memo: Memo) -> OptionsOf:
-    """The options that matter to a host; other hosts' ones may change without its being built again."""
-    if not routes.options:
-        return ()
-    classes = memo(_classes, host)
-    return tuple((name, routes.options[name]) for name in classes if name in routes.options)
-
-
 def _classes(host: VirtualHost) -> tuple[str, ...]:
     return tuple(dict.fromkeys(route.selection_class for route in host.routes))
 
 
-def _build_virtual_host(host: VirtualHost, options: OptionsOf, memo: Memo) -> Part:
-    by_class = dict(options)
+def _build_virtual_host(host: VirtualHost, options: ClassOptions, memo: Memo) -> Part:
+    by_class = options.by_class
     head = route_v3.VirtualHost(
         name=host.name, domains=host.domains, routes=[_redirect_to_https()] if host.redirect_to_https else []
     )

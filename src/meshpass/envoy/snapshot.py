@@ -20,7 +20,7 @@ TYPE_URL_ORDER = (CLUSTER, ENDPOINTS, SECRET, EXTENSION_CONFIG, LISTENER, ROUTES
 """Make before break: what is referred to is sent before what refers to it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Resource:
     """One xDS resource. ``wire`` is a serialised ``envoy.service.discovery.v3.Resource`` (name, version, Any)."""
 

@@ -95,6 +95,8 @@ class Informer:
                 listed = await self._client.list_raw(self._kind)
                 self._sink.replace(self._client.cluster, self._kind, listed.items, listed.version)
                 self._version = listed.version
+                # The watch goes on for minutes: what was listed, as it came, is not to be kept that long.
+                del listed
                 self._recovered()
             return await self._watch(self._version)
         except (ExpiredError, MalformedEventError) as error:

@@ -108,10 +108,18 @@ Classes = Mapping[str, RouteProperties | None]
 
 def _classes(tables: TableSet, memo: Memo) -> Classes:
     """The classes of a view: the same object over an edit of tables that changes none of them."""
+    return memo(_find_classes, tables, memo)
+
+
+def _find_classes(tables: TableSet, memo: Memo) -> Classes:
     return memo(selection_classes, tuple(table.classes for table in tables.tables))
 
 
 def _matched(tables: TableSet, memo: Memo) -> MatchedNames:
+    return memo(_find_matched, tables, memo)
+
+
+def _find_matched(tables: TableSet, memo: Memo) -> MatchedNames:
     return memo(matched_names, tuple(table.matched for table in tables.tables))
 
 

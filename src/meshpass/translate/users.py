@@ -52,10 +52,13 @@ def find_nodes(  # noqa: PLR0917
             for target in targets:
                 if target in destination_winners:
                     found[destination_winners[target]][id(own)] = own
-    joined = {key: memo(_join, tuple(parts.values())) for key, parts in found.items()}
+    joined = {
+        key: next(iter(parts.values())) if len(parts) == 1 else memo(_join, tuple(parts.values()))
+        for key, parts in found.items()
+    }
     gateways = {key: memo(_make_nodes, nodes) for key, nodes in workloads.items()}
     return {**joined, **gateways}
 
 
 def _join(parts: tuple[frozenset[str], ...]) -> frozenset[str]:
-    return parts[0] if len(parts) == 1 else frozenset().union(*parts)
+    return frozenset[str]().union(*parts)
