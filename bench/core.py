@@ -81,6 +81,8 @@ class Core:
             cpu=(time.thread_time() - cpu) * 1000,
             translated=(translated - started) * 1000,
         )
+        # As in the reconciler, when nobody waits any more.
+        self.memo.next_generation()
         self._trees = translation.trees
         for key, report in translation.report.objects.items():
             wrong = [one.message for one in report.findings if one.severity is not Severity.NOTE]

@@ -161,6 +161,8 @@ class Reconciler:
             await asyncio.sleep(STATUS_INTERVAL_SECONDS)
             self._statuses_due.clear()
             self.write_statuses()
+            # Here and not with the translation: proxies were told meanwhile, and nobody waits for what is forgotten.
+            self._memo.next_generation()
 
     def _try_reconcile(self) -> None:
         """Reconcile; a bug that an object brings to light leaves every proxy as it is, and is not the end of the loop."""

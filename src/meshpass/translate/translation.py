@@ -52,7 +52,8 @@ def translate(
 ) -> Translation:
     """What every proxy has to do, and what there is to say about every object.
 
-    The same objects give an equal result, in whatever order they came; what did not change keeps its identity.
+    The same objects give an equal result, in whatever order they came; what did not change keeps its identity. The caller
+    tells the memo when a generation is over (``Memo.next_generation``), at a time when nobody waits.
     """
     resolution = resolve(objects, key_sets, kept, files, settings, memo)
     sidecars = {one.node: (one, bind_sidecar(one, resolution, memo)) for one in resolution.sidecars}
@@ -66,7 +67,6 @@ def translate(
     bound = {node: tables for node, (_, tables) in (*sidecars.items(), *gateways.items())}
     views = {node: view for node, (view, _) in gateways.items()}
     report = report_objects(objects, resolution, bound, views, settings.gates, memo)
-    memo.next_generation()
     return Translation(
         proxies=MappingProxyType(proxies),
         report=report,
