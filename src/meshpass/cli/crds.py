@@ -25,6 +25,19 @@ class ManifestFormat(Enum):
 Output = Annotated[ManifestFormat, typer.Option("--output", "-o", help="Format; json is one List.")]
 
 
+def complete_contexts(context: typer.Context, incomplete: str) -> list[str]:
+    """The contexts of the kubeconfig that the command would read; none where it cannot be read."""
+    import yaml
+
+    from meshpass.errors import MeshpassError
+
+    try:
+        document = yaml.safe_load(find_kubeconfig(context.params.get("kubeconfig")).read_text(encoding="utf-8"))
+        return [one["name"] for one in document["contexts"] if one["name"].startswith(incomplete)]
+    except (MeshpassError, OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return []
+
+
 def print_definitions(output: Output = ManifestFormat.YAML) -> None:
     """Print the CustomResourceDefinitions of all kinds of Meshpass.
 
@@ -55,7 +68,12 @@ def install(
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option("--context", help="Context of the kubeconfig; its current one unless said.", show_default=False),
+        typer.Option(
+            "--context",
+            help="Context of the kubeconfig; its current one unless said.",
+            autocompletion=complete_contexts,
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="The server judges what would be stored, and stores nothing.")

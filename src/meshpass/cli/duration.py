@@ -20,7 +20,7 @@ def parse_duration(text: str) -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """The two largest units, as kubectl shows ages: ``3d4h``, ``2m5s``, ``0s``."""
+    """The two largest units, as kubectl shows ages: ``3d4h``, ``2m5s``, ``1h``, ``0s``."""
     rest = int(seconds)
     parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
