@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from meshpass.api.objectset import ObjectKey
-from meshpass.api.routetable import RouteTable
+from meshpass.api.routetable import FailureMode, RouteTable
 from meshpass.memo import Memo
 from meshpass.translate.action import Problem, is_of_destination
 from meshpass.translate.branch import translate_branch
@@ -35,10 +37,7 @@ def translate_table(  # noqa: PLR0917
     others = translate_tcp_routes(key, table, hosts, wrong, catalog)
     findings = [*branch.findings, *host_findings]
     findings.extend(_finding(key, problem) for problem in dict.fromkeys(others.problems))
-    if not table.spec.hosts:
-        message = "has no effect on a table without hosts: only HTTP routes are delegated"
-        unused = [f"spec.{kind}" for kind in ("tcp", "tls") if getattr(table.spec, kind)]
-        findings.extend(_finding(key, Problem(path, message)) for path in unused)
+    findings.extend(_finding(key, problem) for problem in _unused(table))
     routes = tuple(route for leaf in branch.leaves for route in leaf.routes)
     return TableRoutes(
         key=key,
@@ -64,6 +63,22 @@ def translate_table(  # noqa: PLR0917
         or any(one.severity is Severity.INVALID for one in host_findings),
         findings=tuple(dict.fromkeys(findings)),
     )
+
+
+def _unused(table: RouteTable) -> Iterator[Problem]:
+    """What a table says that cannot have an effect; API servers that know the rules refuse most of it."""
+    spec = table.spec
+    if not spec.hosts:
+        if spec.tcp or spec.tls:
+            message = "has no effect on a table without hosts: only HTTP routes are delegated"
+            yield from (Problem(f"spec.{kind}", message) for kind in ("tcp", "tls") if getattr(spec, kind))
+        message = "has no effect on a table without hosts: it is for the table that delegates"
+        if spec.virtual_gateways:
+            yield Problem("spec.virtualGateways", message)
+        if spec.failure_mode is not FailureMode.ROUTE_REPLACEMENT:
+            yield Problem("spec.failureMode", message)
+    if spec.default_destination is not None and not any(http.forward_to is not None for http in spec.http):
+        yield Problem("spec.defaultDestination", "has no effect without a route that forwards")
 
 
 def _matched_names(routes: tuple[PlacedRoute, ...]) -> MatchedNames:
