@@ -37,7 +37,10 @@ def translate_table(  # noqa: PLR0917
     others = translate_tcp_routes(key, table, hosts, wrong, catalog)
     findings = [*branch.findings, *host_findings]
     findings.extend(_finding(key, problem) for problem in dict.fromkeys(others.problems))
-    findings.extend(_finding(key, problem) for problem in _unused(table))
+    findings.extend(
+        Finding(key=key, severity=Severity.WARNING, reason=Reason.NO_EFFECT, path=path, message=message)
+        for path, message in _unused(table)
+    )
     routes = tuple(route for leaf in branch.leaves for route in leaf.routes)
     return TableRoutes(
         key=key,
