@@ -64,6 +64,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_head()
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """What a client would rather speak is between it and the application, and nothing to warn of."""
+
     def _end_head(self) -> None:
         if self._head is not None:
             self._head.cancel()

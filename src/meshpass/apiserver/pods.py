@@ -67,7 +67,6 @@ class PodConnections:
         protocol = choose_protocol(scope["subprotocols"])
         if protocol is None:
             raise bad_request(f"none of the requested subprotocols is served; served are {_PROTOCOLS}")
-        self._admit()
         with self._session():
             await socket.accept(subprotocol=protocol.value)
             await ExecSession(socket, protocol, request).run(self._running(), container)
@@ -78,6 +77,7 @@ class PodConnections:
         request = parse_command_request(query)
         if why := runtime.refuses(container):
             raise bad_request(why)
+        self._admit()
         return container, request
 
     def _log(self, request: Request, namespace: str, pod: str) -> Response:

@@ -20,6 +20,12 @@ class QuietWebSocket(WebSocketsSansIOProtocol):
         self.conn.logger = quiet
         self.conn.debug = False
 
+    async def send(self, message: Any) -> None:
+        """The message is sent; a refusal in HTTP is an answer too, which uvicorn would complain about."""
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            self.handshake_complete = True
+
 
 class _Warnings(logging.LoggerAdapter[logging.Logger]):
     """Passes on warnings and errors, which say what went wrong and not what was sent."""
