@@ -43,9 +43,9 @@ class ClientsideTls(ApiStruct):
 
     sni: Annotated[str, doc("Server name to ask for; empty is the only host")] = ""
     mode: Annotated[ClientTlsMode, doc("How TLS is spoken")] = ClientTlsMode.SIMPLE
-    client_certificate: Annotated[str, doc("Path of the client's certificate; for MUTUAL")] = ""
-    private_key: Annotated[str, doc("Path of the client's key; for MUTUAL")] = ""
-    ca_certificates: Annotated[str, doc("Path of the authorities that the server must have")] = ""
+    client_certificate: Annotated[str, doc("Path, for the control plane, of the client's certificate; for MUTUAL")] = ""
+    private_key: Annotated[str, doc("Path, for the control plane, of the client's key; for MUTUAL")] = ""
+    ca_certificates: Annotated[str, doc("Path, for the control plane, of authorities that the server must have")] = ""
     credential_name: Annotated[str, doc("Secret that holds the certificates")] = ""
     insecure_skip_verify: Annotated[NullableBool | None, doc("Do not verify the server")] = None
 

@@ -51,11 +51,11 @@ class AppProtocol(StrEnum):
 
 
 class TlsFiles(ApiStruct):
-    """Certificates as files of the gateway."""
+    """Certificates as files where the control plane runs, which follows them."""
 
-    server_cert: Annotated[str, doc("Path of the server's certificate")] = ""
-    private_key: Annotated[str, doc("Path of the server's key")] = ""
-    ca_certs: Annotated[str, doc("Path of the authorities that clients must have")] = ""
+    server_cert: Annotated[str, doc("Path, for the control plane, of the server's certificate")] = ""
+    private_key: Annotated[str, doc("Path, for the control plane, of the server's key")] = ""
+    ca_certs: Annotated[str, doc("Path, for the control plane, of the authorities that clients must have")] = ""
 
 
 class TlsParameters(ApiStruct):
