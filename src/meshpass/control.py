@@ -18,7 +18,6 @@ from meshpass.audit.http import audit_routes
 from meshpass.audit.log import AuditLog
 from meshpass.audit.metrics import ProxyCount
 from meshpass.errors import ApiError, LocalMeshError
-from meshpass.health import view_certificates, view_frozen, view_gates, view_key, view_proxy, view_statuses
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.jwks.view import view_sources
 from meshpass.kube.client import KubeClient
@@ -28,7 +27,9 @@ from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.reconciler import Reconciler
 from meshpass.translate import FeatureGates
+from meshpass.translate.health import view_certificates, view_frozen, view_gates, view_key, view_statuses
 from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.view import view_proxy
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 MAX_TIMEOUT_SECONDS = 600.0

@@ -45,6 +45,7 @@ RUN = (
     "gateways",
     "external-services",
     "virtual-destinations",
+    "check",
 )
 READ_ONLY = {"README", "admission", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""

@@ -1,4 +1,4 @@
-"""Health: what ``/v1/status`` and ``/v1/check`` of the control socket say. Pure; names no key and no token."""
+"""Health: what ``/v1/check`` of the control socket says of objects, certificates and feature gates; no key is in it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,12 @@ from cryptography import x509
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import ObjectRef, Proxy, TlsCertificate
-from meshpass.translate import FeatureGates, Report
 from meshpass.translate.credential import named_secret
 from meshpass.translate.finding import Reason, Severity
-from meshpass.translate.report import ObjectReport
-from meshpass.xds.cache import NodeState
+from meshpass.translate.report import ObjectReport, Report
+from meshpass.translate.settings import FeatureGates
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
-def view_proxy(node: str, state: NodeState, now: float) -> dict[str, object]:
-    """How far a proxy is; ``now`` in seconds since 1970."""
-    return {
-        "node": node,
-        "connected": state.streams > 0,
-        "inSync": state.in_sync,
-        "sinceSeconds": None if state.since is None else round(max(now - state.since, 0.0), 3),
-        "rejections": [
-            {
-                "typeUrl": rejection.type_url,
-                "resources": list(rejection.names),
-                "message": rejection.message,
-                "objects": sorted(str(source) for source in rejection.sources),
-            }
-            for rejection in state.rejections
-        ],
-    }
 
 
 def view_statuses(statuses: Mapping[ObjectKey, Mapping[str, Any]], report: Report) -> dict[str, object]:
