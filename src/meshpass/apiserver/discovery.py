@@ -112,6 +112,9 @@ def _legacy_entries(resource: Resource) -> Iterable[dict[str, Any]]:
     if resource.categories:
         entry["categories"] = list(resource.categories)
     yield {**entry, "storageVersionHash": _storage_version_hash(resource)}
+    for name, kind, verbs in _connections(resource):
+        common = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": True}
+        yield {**common, "kind": kind, "verbs": list(verbs)}
     if resource.status_subresource:
         yield {
             "name": f"{resource.plural}/status",
@@ -120,9 +123,6 @@ def _legacy_entries(resource: Resource) -> Iterable[dict[str, Any]]:
             "kind": resource.kind,
             "verbs": list(_STATUS_VERBS),
         }
-    for name, kind, verbs in _connections(resource):
-        common = {"name": f"{resource.plural}/{name}", "singularName": "", "namespaced": True}
-        yield {**common, "kind": kind, "verbs": list(verbs)}
 
 
 def _connections(resource: Resource) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
@@ -157,9 +157,12 @@ def _aggregated_entry(resource: Resource) -> dict[str, Any]:
         entry["shortNames"] = list(resource.short_names)
     if resource.categories:
         entry["categories"] = list(resource.categories)
+    subresources = [
+        {"subresource": name, "responseKind": {**kind, "kind": connected}, "verbs": list(verbs)}
+        for name, connected, verbs in _connections(resource)
+    ]
     if resource.status_subresource:
-        entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(_STATUS_VERBS)}]
-    for name, connected, verbs in _connections(resource):
-        subresource = {"subresource": name, "responseKind": {**kind, "kind": connected}, "verbs": list(verbs)}
-        entry.setdefault("subresources", []).append(subresource)
+        subresources.append({"subresource": "status", "responseKind": kind, "verbs": list(_STATUS_VERBS)})
+    if subresources:
+        entry["subresources"] = subresources
     return entry

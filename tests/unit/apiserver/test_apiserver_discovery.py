@@ -117,6 +117,8 @@ def test_the_core_resources_are_in_alphabetical_order():
         "namespaces",
         "namespaces/status",
         "pods",
+        "pods/exec",
+        "pods/log",
         "pods/status",
         "secrets",
         "serviceaccounts",

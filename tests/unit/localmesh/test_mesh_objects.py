@@ -51,9 +51,19 @@ def test_pods_are_proxies_with_the_addresses_of_their_apps():
     annotations = pods["httpbin"]["metadata"]["annotations"]
     assert annotations["meshpass.dev/proxy"] == "sidecar"
     assert json.loads(annotations["meshpass.dev/app-addresses"]) == {"8080": "127.0.0.1:5000"}
-    assert pods["client"]["metadata"]["annotations"] == {"meshpass.dev/proxy": "sidecar"}
+    default = {"kubectl.kubernetes.io/default-container": "client"}
+    assert pods["client"]["metadata"]["annotations"] == {"meshpass.dev/proxy": "sidecar"} | default
     assert pods["client"]["spec"]["serviceAccountName"] == "client"
     assert stored("cluster2", "Pod") == {}
+
+
+def test_the_proxy_is_a_container_beside_the_program():
+    """The program's comes first, by the workload's name, and has the ports."""
+    for name in ("httpbin", "client"):
+        main, proxy = stored("cluster1", "Pod")[name]["spec"]["containers"]
+        assert (main["name"], proxy["name"]) == (name, "istio-proxy")
+        assert [port["containerPort"] for port in main["ports"]] == ([8080] if name == "httpbin" else [])
+        assert "ports" not in proxy
 
 
 def test_a_pods_status_has_its_address():
@@ -65,7 +75,7 @@ def test_a_pods_status_has_its_address():
     assert status["startTime"] == "2026-01-02T03:04:05Z"
     assert [container["state"] for container in status["containerStatuses"]] == [
         {"running": {"startedAt": "2026-01-02T03:04:05Z"}}
-    ]
+    ] * 2
     assert {condition["type"]: condition["status"] for condition in status["conditions"]}["Ready"] == "True"
 
 
@@ -75,10 +85,10 @@ def test_kubectl_shows_pods_as_ready():
     started = datetime(2026, 1, 2, tzinfo=UTC)
     pod = stored("cluster1", "Pod")["httpbin"] | pod_status(workload, PLACEMENTS[workload.key], started)
 
-    assert pod_cells(pod, started)[1:3] == ("1/1", "Running")
+    assert pod_cells(pod, started)[1:3] == ("2/2", "Running")
     for container in pod["status"]["containerStatuses"]:
         del container["state"]
-    assert pod_cells(pod, started)[1] == "0/1"
+    assert pod_cells(pod, started)[1] == "0/2"
 
 
 def test_services_select_their_pods_and_slices_name_them():
@@ -136,7 +146,10 @@ def test_a_gateway_is_a_pod_behind_a_load_balancer():
     pod = stored("cluster1", "Pod")["istio-ingressgateway"]
     service = stored("cluster1", "Service")["istio-ingressgateway"]
 
-    assert pod["metadata"]["annotations"] == {"meshpass.dev/proxy": "gateway"}
+    default = {"kubectl.kubernetes.io/default-container": "istio-proxy"}
+    assert pod["metadata"]["annotations"] == {"meshpass.dev/proxy": "gateway"} | default
+    assert [container["name"] for container in pod["spec"]["containers"]] == ["istio-proxy"]
+    assert {port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]} >= {8080, 8443}
     assert pod["metadata"]["labels"]["istio"] == "ingressgateway"
     assert service["spec"]["type"] == "LoadBalancer"
     assert {port["name"]: (port["port"], port["targetPort"]) for port in service["spec"]["ports"]}["http2"] == (
