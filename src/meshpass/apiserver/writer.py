@@ -13,6 +13,7 @@ import msgspec
 
 from meshpass.apiserver import cause
 from meshpass.apiserver.admission import NAMESPACE_KIND, forbid_deletion, mark_deleted
+from meshpass.apiserver.comparison import is_same
 from meshpass.apiserver.configuration import apply_configuration, check_configuration, managed_entries, told_duplicates
 from meshpass.apiserver.defaulting import apply_defaults
 from meshpass.apiserver.definitions import CLEANUP_FINALIZER, Definitions
@@ -208,15 +209,15 @@ class Writer:
         value = apply_defaults(resource, value)
         value["metadata"] = {**value["metadata"], "resourceVersion": revision}
         self._refuse(resource, target.name, validate_update(resource, value, held))
-        if managers is None and (value != held or sent != recorded):
+        if managers is None and not (is_same(value, held) and sent == recorded):
             fields = FieldManager(resource=resource, subresource=target.subresource)
             live = held if recorded is None else {**held, "metadata": {**held["metadata"], "managedFields": recorded}}
             managers = fields.update(live, value, sent=sent, name=options.manager, moment=now())
         entries = recorded or [] if managers is None else managed_entries(resource, managers)
         value = self._definitions.prepared(resource, value, held)
-        if has_generation(resource) and _desired(resource, value) != _desired(resource, held):
+        if has_generation(resource) and not is_same(_desired(resource, value), _desired(resource, held)):
             value["metadata"]["generation"] = held["metadata"].get("generation", 0) + 1
-        if value == held and without_times(entries) == without_times(recorded or []):
+        if is_same(value, held) and without_times(entries) == without_times(recorded or []):
             return Written(current.body, warnings)  # nothing changes, so there is no new revision
         _set_or_drop(value["metadata"], "managedFields", entries)
         if "deletionTimestamp" in value["metadata"] and not self._is_held(target.key, value):
