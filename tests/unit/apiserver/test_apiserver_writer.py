@@ -181,6 +181,64 @@ def test_any_patch_is_applied_or_refused(bench: Bench, plural: str, patch: tuple
 
 @_SETTINGS
 @given(
+    plural=st.sampled_from(["widgets", "configmaps", "services", "pods", "deployments"]),
+    place=st.sampled_from([("a", ""), ("a", "status"), ("new", "")]),
+    value=_OBJECTS,
+    force=st.booleans(),
+)
+def test_any_configuration_is_applied_or_refused(
+    bench: Bench, plural: str, place: tuple[str, str], value: Any, force: bool
+):
+    """New and stored objects, built-in and custom kinds, and their status."""
+    target = bench.target(plural, *place)
+    if isinstance(value, dict):
+        value |= {"apiVersion": target.resource.group_version, "kind": target.resource.kind}
+    options = WriteOptions(dry_run=True, manager="fuzz", force=force)
+    attempt(bench, lambda: bench.writer.apply(target, value, options))
+
+
+_MANAGED = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "manager": _WORDS,
+            "operation": st.sampled_from(["Apply", "Update", "Delete", ""]),
+            "apiVersion": _WORDS,
+            "time": _WORDS,
+            "fieldsType": st.sampled_from(["FieldsV1", ""]),
+            "fieldsV1": st.recursive(
+                st.just({}),
+                lambda inner: st.dictionaries(
+                    st.sampled_from([".", "f:spec", "f:size", "f:data", "f:a", 'k:{"name":"a"}', "v:1", "i:0", "x"]),
+                    inner,
+                    max_size=3,
+                ),
+                max_leaves=6,
+            )
+            | _JSON,
+        },
+    )
+    | _JSON,
+    max_size=3,
+)
+
+
+@_SETTINGS
+@given(plural=st.sampled_from(["widgets", "configmaps"]), managed=_MANAGED | _JSON, value=_OBJECTS)
+def test_any_managed_fields_are_kept_or_ignored(bench: Bench, plural: str, managed: Any, value: Any):
+    """What a client makes of them stops nobody from applying afterwards."""
+    target = bench.target(plural, "a")
+    attempt(
+        bench,
+        lambda: bench.writer.patch(target, PatchType.MERGE, {"metadata": {"managedFields": managed}}, WriteOptions()),
+    )
+    config = {"apiVersion": target.resource.group_version, "kind": target.resource.kind}
+    config |= {"spec": {"size": 3}} if plural == "widgets" else {"data": {"a": "c"}}
+    bench.writer.apply(target, config, WriteOptions(dry_run=True, manager="fuzz", force=True))
+
+
+@_SETTINGS
+@given(
     body=_JSON
     | st.fixed_dictionaries(
         {},
