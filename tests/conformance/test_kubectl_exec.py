@@ -321,6 +321,28 @@ async def test_without_the_token_there_is_no_websocket(workloads: WorkloadServer
     assert b"v5.channel.k8s.io, v4.channel.k8s.io" in body
 
 
+async def test_an_older_protocol_and_messages_in_fragments(workloads: WorkloadServer):
+    """v4 is what libraries speak; a message may come in any number of frames (RFC 6455 section 5.4)."""
+    context = ssl.create_default_context(cafile=str(workloads.server.tls.certificate))
+    url = workloads.server.url.replace("https", "wss") + "/api/v1/namespaces/default/pods/client/exec"
+    url += "?command=head&command=-c&command=6&stdin=true&stdout=true&container=client"
+    async with connect(
+        url,
+        ssl=context,
+        subprotocols=[Subprotocol("unknown"), Subprotocol("v4.channel.k8s.io")],
+        additional_headers={"Authorization": f"Bearer {TOKEN}"},
+        proxy=None,
+    ) as socket:
+        assert socket.subprotocol == "v4.channel.k8s.io"
+        await socket.send([b"\x00a", b"b", b"", b"c"])
+        await socket.send("\x00ü")
+        await socket.send(b"\x00d")
+        heard = [message async for message in socket]
+    assert b"".join(one[1:] for one in heard[:-1]) == "abcüd".encode()  # type: ignore[misc]
+    assert heard[-1] == b'\x03{"metadata":{},"status":"Success"}'
+    assert socket.close_code == 1000
+
+
 async def test_the_python_client(workloads: WorkloadServer):
     """Its stream API: outputs, input, exit code and the size of a terminal."""
 

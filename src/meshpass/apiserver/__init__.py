@@ -5,4 +5,6 @@ A request passes ``auth`` (401), ``application`` (which part answers, failures a
 ``storage``, the objects and their log of revisions; ``collector`` finishes deletions behind them. What the server knows of a
 kind is a ``Resource``, built in (``builtin``) or from a CustomResourceDefinition (``crd``, ``definitions``); the rules for objects
 (``validation``, ``defaulting``, ``pruning``, ``unknownfields``) are pure functions of it, as are ``table`` and ``openapi``.
+What is asked of a Pod itself goes to ``pods``: ``podexec`` speaks by ``channel`` with a client, ``podlog`` shows a log, and a
+``podruntime``, which is not part of this package, runs Pods.
 """
