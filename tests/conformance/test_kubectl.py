@@ -301,8 +301,6 @@ async def test_errors_read_like_kubernetes(kubectl: Kubectl):
     assert "field label not supported" in await kubectl.fails("get", "wd", "--field-selector", "spec.size=1")
     assert "the server doesn't have a resource type" in await kubectl.fails("get", "gadgets")
     assert 'namespaces "nowhere" not found' in await kubectl.fails("create", "configmap", "c", "-n", "nowhere")
-    ssa = await kubectl.fails("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(widget("a")))
-    assert "server-side apply is not served here" in ssa
 
 
 async def test_who_may_do_what(kubectl: Kubectl, tmp_path: Path):
