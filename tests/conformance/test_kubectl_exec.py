@@ -301,12 +301,12 @@ async def test_no_log_tells_of_commands(kubectl: Kubectl, caplog: pytest.LogCapt
 
 
 async def test_without_the_token_there_is_no_websocket(workloads: WorkloadServer):
-    """401, before anything is looked at; with it, a subprotocol that nobody knows is refused."""
+    """401, before anything is looked at; with it, what there is not is refused, and what is no exec is a plain request."""
     context = ssl.create_default_context(cafile=str(workloads.server.tls.certificate))
-    url = workloads.server.url.replace("https", "wss") + "/api/v1/namespaces/default/pods/client/exec"
-    url += "?command=true&stdout=true&container=client"
+    pod = "/api/v1/namespaces/default/pods/client"
 
-    async def refused(token: str, protocol: str) -> tuple[int, bytes]:
+    async def refused(token: str, protocol: str, path: str = f"{pod}/exec") -> tuple[int, bytes]:
+        url = workloads.server.url.replace("https", "wss") + path + "?command=true&stdout=true&container=client"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with pytest.raises(InvalidStatus) as caught:
             await connect(
@@ -316,6 +316,8 @@ async def test_without_the_token_there_is_no_websocket(workloads: WorkloadServer
 
     assert (await refused("", "v5.channel.k8s.io"))[0] == 401
     assert (await refused("wrong", "v5.channel.k8s.io"))[0] == 401
+    assert (await refused(TOKEN, "v5.channel.k8s.io", "/api/v1/namespaces/default/exec"))[0] == 404
+    assert (await refused(TOKEN, "v5.channel.k8s.io", "/api/v1/namespaces/default/pods/client"))[0] == 200
     code, body = await refused(TOKEN, "channel.k8s.io")
     assert code == 400
     assert b"v5.channel.k8s.io, v4.channel.k8s.io" in body

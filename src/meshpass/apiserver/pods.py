@@ -63,7 +63,7 @@ class PodConnections:
             case ("api", "v1", "namespaces", namespace, "pods", pod, "attach" | "portforward" as subresource):
                 raise self._refuse(namespace, pod, subresource)
             case _:
-                raise bad_request("nothing but exec of pods is served over WebSocket")
+                raise unknown_path()
         protocol = choose_protocol(scope["subprotocols"])
         if protocol is None:
             raise bad_request(f"none of the requested subprotocols is served; served are {_PROTOCOLS}")

@@ -23,7 +23,7 @@ from meshpass.apiserver.rest import RestApi
 from meshpass.apiserver.settings import ApiServerSettings
 from meshpass.apiserver.storage import Storage
 from meshpass.apiserver.watch import Hub
-from meshpass.apiserver.websocket import QuietWebSocket
+from meshpass.apiserver.websocket import QuietWebSocket, UpgradableProtocol
 from meshpass.apiserver.writer import Writer
 from meshpass.errors import LocalMeshError
 from meshpass.httpserver import HttpServer
@@ -111,6 +111,7 @@ class ApiServer:
             ssl_certfile=settings.certificate,
             ssl_keyfile=settings.private_key,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            http=UpgradableProtocol,
             ws=QuietWebSocket,
             # Bytes on loopback need no compression. Who has gone is seen by the connection; and while a program does not
             # take its input, nothing is read, pongs included.

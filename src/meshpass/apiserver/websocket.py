@@ -1,13 +1,26 @@
-"""QuietWebSocket: a WebSocket whose URL and content are in no log."""
+"""WebSockets of the server: where one may be asked for, and that no log has its URL."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from meshpass.httpserver import BoundedProtocol
+
 _log = logging.getLogger(__name__)
+_ENDS: Final = (b"/attach", b"/exec", b"/portforward")
+
+
+class UpgradableProtocol(BoundedProtocol):
+    """HTTP/1.1 that can become a WebSocket where Pods are spoken to; elsewhere such a request is one like any other.
+
+    So what strangers send to all other URLs is answered 401 before anybody looks at it as a handshake.
+    """
+
+    def _should_upgrade(self) -> bool:
+        return super()._should_upgrade() and self.url.partition(b"?")[0].endswith(_ENDS)
 
 
 class QuietWebSocket(WebSocketsSansIOProtocol):
