@@ -19,7 +19,7 @@ import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.stream import stream
-from tests.support.apiserver import TOKEN
+from tests.support.apiserver import TOKEN, run_api_server
 from tests.support.kubectl import KUBECTL, KUBECTL_MARKS, Kubectl
 from tests.support.mesh import Mesh, running_mesh
 from tests.support.workload_pods import ADDRESS, WorkloadServer, run_workload_server
@@ -248,6 +248,16 @@ async def test_a_pod_that_nothing_runs(kubectl: Kubectl):
     await kubectl.apply({**pod, "spec": {"containers": [{"name": "c", "image": "i"}]}})
     assert "does not have a host assigned" in await kubectl.fails("exec", "mine", "--", "true")
     assert "does not have a host assigned" in await kubectl.fails("logs", "mine")
+
+
+async def test_a_server_that_runs_nothing(tmp_path: Path):
+    """Says so, instead of a Pod that is not there."""
+    async with run_api_server(tmp_path) as server:
+        kubectl = Kubectl(server, tmp_path)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine"}}
+        await kubectl.apply({**pod, "spec": {"containers": [{"name": "c", "image": "i"}]}})
+        for arguments in (("exec", "mine", "--", "true"), ("logs", "mine")):
+            assert "this API server knows of nothing that runs Pods" in await kubectl.fails(*arguments)
 
 
 async def test_spdy_is_told_what_to_use(kubectl: Kubectl):
