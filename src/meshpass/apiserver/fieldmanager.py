@@ -110,7 +110,7 @@ class FieldManager:
         stated = self._tracked(field_set(kind, config))
         managers[myself] = Ownership(fields=stated, version=self.resource.group_version, time=moment)
         merged = merge(kind, before, config)
-        if last is not None:
+        if last is not None and last.fields - stated:
             merged = self._pruned(merged, managers, last.fields)
         result = self._taken(managers, self._compare(before, merged), myself, force=force)
         return merged, self._stripped(result, myself)

@@ -6,7 +6,6 @@ at an index (meta.k8s.io/v1 FieldsV1). The text is canonical: equal steps are eq
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -74,7 +73,7 @@ def _show(element: str) -> str:
         case "f:":
             return f".{rest}"
         case "k:":
-            return f"[{','.join(f'{name}={_json(value)}' for name, value in json.loads(rest).items())}]"
+            return f"[{','.join(f'{name}={_json(value)}' for name, value in msgspec.json.decode(rest).items())}]"
         case "v:":
             return f"[={rest}]"
         case _:
@@ -82,4 +81,4 @@ def _show(element: str) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return msgspec.json.encode(value, order="sorted").decode()

@@ -107,33 +107,33 @@ def collapsed(kind: FieldType, fields: FieldSet) -> FieldSet:
 
 def type_faults(kind: FieldType, value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     """Why a configuration cannot be merged: maps and lists that are none, and items of lists that cannot be told apart."""
-    place = show_path(path)
     match kind.shape:
         case Shape.LEAF:
             return
         case Shape.OPEN | Shape.MAP:
             if isinstance(value, Mapping):
                 for name, item in value.items():
-                    yield from type_faults(kind.field(name), item, (*path, field_element(name)))
+                    inner = kind.field(name)
+                    if inner.shape is not Shape.LEAF:
+                        yield from type_faults(inner, item, (*path, field_element(name)))
             elif kind.shape is Shape.MAP and value is not None:
-                yield f"{place}: expected map, got {_described(value)}"
+                yield f"{show_path(path)}: expected map, got {_described(value)}"
         case Shape.KEYED_LIST | Shape.SET:
             if isinstance(value, list):
                 yield from _item_faults(kind, value, path)
             elif value is not None:
-                yield f"{place}: expected list, got {_described(value)}"
+                yield f"{show_path(path)}: expected list, got {_described(value)}"
 
 
 def _item_faults(kind: FieldType, items: list[Any], path: tuple[str, ...]) -> Iterator[str]:
-    place = show_path(path)
     seen: set[str] = set()
     for index, item in enumerate(items):
         element = kind.item_element(item)
         if element is None:
-            yield f"{place}: element {index}: {_why_unknown(kind, item)}"
+            yield f"{show_path(path)}: element {index}: {_why_unknown(kind, item)}"
             continue
         if element in seen:
-            yield f"{place}: duplicate entries for key {show_path((element,))}"
+            yield f"{show_path(path)}: duplicate entries for key {show_path((element,))}"
         seen.add(element)
         yield from type_faults(kind.items, item, (*path, element))
 
