@@ -47,7 +47,9 @@ def parse_body(body: bytes, media: str) -> Any:
     if media in _YAML:
         return _parse_yaml(body)
     if media == protobuf.MEDIA_TYPE:
-        return protobuf.parse_protobuf(body)
+        value = protobuf.parse_protobuf(body)
+        check_depth(value)  # managedFields are JSON inside of it
+        return value
     if media != _JSON:
         raise unsupported_media_type(ACCEPTED)
     return parse_json(body)

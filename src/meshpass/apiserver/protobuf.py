@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from meshpass.apiserver.protobuffields import MESSAGES, ROOTS, FieldType
 from meshpass.apiserver.status import bad_request, unsupported_media_type
 
@@ -76,6 +78,8 @@ def _scalar(field_type: FieldType, wire: int | bytes, depth: int) -> Any:
             return _text(parts.get(3, b"")) if parts.get(1) else _signed(parts.get(2, 0))
         case "quantity":
             return _text(dict(_fields(_bytes(wire))).get(1, b""))
+        case "json":
+            return _json(_bytes(dict(_fields(_bytes(wire))).get(1, b"")))
         case message:
             return _message(message, _bytes(wire), depth + 1)
 
@@ -123,6 +127,13 @@ def _bytes(wire: int | bytes) -> bytes:
 
 def _text(wire: int | bytes) -> str:
     return _bytes(wire).decode()
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body) if body else {}
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
 
 
 def _time(body: bytes, *, micro: bool) -> str | None:

@@ -12,7 +12,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldType:
-    """``name``: a scalar (string, bytes, int, bool, time, microtime, intorstring, quantity) or a message."""
+    """``name``: a scalar (string, bytes, int, bool, time, microtime, intorstring, quantity, json) or a message."""
 
     name: str
     repeated: bool = False
@@ -43,7 +43,11 @@ MESSAGES: Final[Mapping[str, Mapping[int, tuple[str, FieldType]]]] = {
         "1 name string, 2 generateName string, 3 namespace string, 4 selfLink string, 5 uid string,"
         "6 resourceVersion string, 7 generation int, 8 creationTimestamp time, 9 deletionTimestamp time,"
         "10 deletionGracePeriodSeconds ?int, 11 labels %string, 12 annotations %string,"
-        "13 ownerReferences *OwnerReference, 14 finalizers *string"
+        "13 ownerReferences *OwnerReference, 14 finalizers *string, 17 managedFields *ManagedFieldsEntry"
+    ),
+    "ManagedFieldsEntry": _table(
+        "1 manager string, 2 operation string, 3 apiVersion string, 4 time time, 6 fieldsType string, 7 fieldsV1 json,"
+        "8 subresource string"
     ),
     "OwnerReference": _table(
         "1 kind string, 3 name string, 4 uid string, 5 apiVersion string, 6 controller ?bool, 7 blockOwnerDeletion ?bool"

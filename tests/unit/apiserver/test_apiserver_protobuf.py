@@ -10,7 +10,7 @@ from meshpass.apiserver.protobuf import parse_protobuf
 from meshpass.apiserver.protobuffields import MESSAGES, ROOTS
 from meshpass.apiserver.status import StatusError
 
-_SCALARS = {"string", "bytes", "int", "bool", "time", "microtime", "intorstring", "quantity"}
+_SCALARS = {"json", "string", "bytes", "int", "bool", "time", "microtime", "intorstring", "quantity"}
 
 
 def varint(value: int) -> bytes:
@@ -69,6 +69,26 @@ def test_ports_by_number_and_by_name():
     assert [port["targetPort"] for port in spec["ports"]] == [8080, "web"]
 
 
+def test_managed_fields_come_back_from_typed_clients():
+    """A client that reads, changes and writes an object sends whose its fields are, as it read it."""
+    entry = (
+        field(1, "one") + field(2, "Apply") + field(3, "v1") + field(4, field(1, 1_767_225_600) + field(2, 0))
+        + field(6, "FieldsV1") + field(7, field(1, '{"f:data":{"f:a":{}}}')) + field(8, "")
+    )  # fmt: skip
+    sent = parse_protobuf(envelope("v1", "ConfigMap", field(1, field(1, "a") + field(17, entry))))
+
+    assert sent["metadata"]["managedFields"] == [
+        {
+            "manager": "one",
+            "operation": "Apply",
+            "apiVersion": "v1",
+            "time": "2026-01-01T00:00:00Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:data": {"f:a": {}}},
+        }
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -76,7 +96,9 @@ def test_ports_by_number_and_by_name():
         (b"{}", 400),
         (b"k8s\x00\x0a\xff", 400),
         (envelope("v1", "ConfigMap", field(99, "x")), 415),
-        (envelope("v1", "ConfigMap", field(1, field(17, b""))), 415),
+        (envelope("v1", "ConfigMap", field(1, field(16, b""))), 415),
+        (envelope("v1", "ConfigMap", field(1, field(17, field(7, field(1, "{"))))), 400),
+        (envelope("v1", "ConfigMap", field(1, field(17, field(7, field(1, "[" * 100_000))))), 400),
         (envelope("v1", "Pod", b""), 415),
         (envelope("v1", "ConfigMap", field(1, 7)), 400),
         (envelope("v1", "ConfigMap", field(1, field(1, b"\xff"))), 400),
