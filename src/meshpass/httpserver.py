@@ -42,7 +42,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head is None:
             self._size = 0
             ours = self in self.connections  # not upgraded to another protocol
-            if ours and self.timeout_keep_alive_task is None and self.cycle is not None and self.cycle.response_complete:
+            if (
+                ours
+                and self.timeout_keep_alive_task is None
+                and self.cycle is not None
+                and self.cycle.response_complete
+            ):
                 # Bytes between requests that begin none: uvicorn forgot its timer over them.
                 self.timeout_keep_alive_task = self.loop.call_later(
                     self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -193,10 +193,10 @@ async def test_a_program_ends_with_the_server(tmp_path: Path):
 async def test_a_terminal(kubectl: Kubectl):
     """-t: one stream, of the client's size, which follows it; Ctrl-C is a signal; the exit code is the program's."""
     script = (
-        "test -t 0 && test -t 2 && echo $TERM >&2\n"
+        "trap 'echo interrupted; exit 9' INT; test -t 0 && test -t 2 && echo $TERM >&2\n"
         "until test \"$(stty size)\" = '33 101'; do sleep 0.02; done; echo first\n"
         "until test \"$(stty size)\" = '44 120'; do sleep 0.02; done; echo second\n"
-        "trap 'echo interrupted; exit 9' INT; while :; do sleep 0.02; done"
+        "while :; do sleep 0.02; done"
     )
     ours, theirs = os.openpty()
     fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
