@@ -438,3 +438,90 @@ async def test_a_small_part_of_a_large_object_is_owned_in_few_bytes(client: http
 
     for stored in (made, posted.json()):
         assert len(json.dumps(stored["metadata"]["managedFields"])) < 400
+
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+async def annotated(client: httpx.AsyncClient, text: str, **data: str) -> None:
+    """A ConfigMap as a client-side apply leaves it."""
+    value = of_config_map(**data)
+    value["metadata"]["annotations"] = {LAST_APPLIED: text}
+    answer = await client.post(
+        "/api/v1/namespaces/default/configmaps", json=value, params={"fieldManager": "kubectl-client-side-apply"}
+    )
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("text", "manager", "code"),
+    [
+        (json.dumps(of_config_map(a="1")), "kubectl", 200),
+        (json.dumps(of_config_map(a="1")), "other", 409),
+        (json.dumps(of_config_map(a="0")), "kubectl", 409),
+        (json.dumps(of_config_map(b="1")), "kubectl", 409),
+        (json.dumps({**of_config_map(a="1"), "apiVersion": "v2"}), "kubectl", 409),
+        ("{", "kubectl", 409),
+        ("[]", "kubectl", 409),
+        ("[" * 100_000, "kubectl", 409),
+        ("", "kubectl", 409),
+    ],
+)
+async def test_what_kubectl_applied_on_the_clients_side_is_its_own(
+    client: httpx.AsyncClient, text: str, manager: str, code: int
+):
+    """As far as the annotation says so and the object still is so; for no other manager."""
+    await annotated(client, text, a="1")
+
+    answer = await apply(client, CONFIG_MAP, of_config_map(a="2"), manager=manager)
+
+    assert answer.status_code == code, answer.text
+    if code == 409:
+        assert answer.json()["message"] == (
+            'Apply failed with 1 conflict: conflict with "kubectl-client-side-apply" using v1: .data.a'
+        )
+
+
+async def test_the_annotation_says_what_kubectl_applied_last(client: httpx.AsyncClient):
+    """Whichever way it did; it goes when it would become too long, and others do not touch it."""
+    await annotated(client, json.dumps(of_config_map(a="1")), a="1")
+    config = of_config_map(a="2")
+    changed = await applied(client, CONFIG_MAP, config, manager="kubectl")
+    config["metadata"]["namespace"] = "default"
+    assert json.loads(changed["metadata"]["annotations"][LAST_APPLIED]) == config
+    other = await applied(client, CONFIG_MAP, of_config_map(b="1"), manager="other")
+    assert other["metadata"]["annotations"] == changed["metadata"]["annotations"]
+
+    long = await applied(client, CONFIG_MAP, of_config_map(a="x" * 300_000), manager="kubectl")
+    assert LAST_APPLIED not in long["metadata"].get("annotations", {})
+
+
+async def test_a_list_that_became_one_field_is_its_managers_whole(client: httpx.AsyncClient):
+    """A definition may change its mind: who owned an item owns the list then."""
+    await applied(client, WIDGET, of_widget(size=1, keyed=[{"name": "x"}]), code=201)
+    crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com"
+    schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/keyed"
+    answer = await client.patch(
+        crd,
+        json=[
+            {"op": "remove", "path": f"{schema}/x-kubernetes-list-type"},
+            {"op": "remove", "path": f"{schema}/x-kubernetes-list-map-keys"},
+        ],
+        headers={"Content-Type": "application/json-patch+json"},
+    )
+    assert answer.status_code == 200, answer.text
+
+    refused = await apply(client, WIDGET, of_widget(size=1, keyed=[{"name": "y"}]), manager="two")
+    assert refused.json()["message"] == 'Apply failed with 1 conflict: conflict with "one": .spec.keyed'
+    left = await applied(client, WIDGET, of_widget(size=1))
+    assert "keyed" not in left["spec"]
+
+
+async def test_true_is_not_one(client: httpx.AsyncClient):
+    """A write that changes nothing but the type of a value changes something."""
+    path = f"{WIDGET}/status"
+    await applied(client, WIDGET, of_widget(size=1), code=201)
+    for value in (1, True, 1.5, "1", None):
+        conditions = [{"type": "x", "value": value}]
+        stored = await applied(client, path, of_widget() | {"status": {"conditions": conditions}})
+        assert json.dumps(stored["status"]["conditions"]) == json.dumps(conditions)
