@@ -336,6 +336,40 @@ def test_only_ten_updaters_are_remembered():
     assert sum(who.applies for who in managers) == 20
 
 
+def test_an_eleventh_updater_is_joined_with_the_oldest():
+    """Every update sees to it."""
+    live = thing({("spec", "map", "x"): "0"})
+    live["metadata"]["managedFields"] = encode_managers(MAIN.update(None, live, sent=None, name="m00", moment=NOW))
+    for index in range(1, 13):
+        new = copy.deepcopy(live)
+        new["spec"]["map"][f"x{index}"] = "1"
+        moment = f"2026-01-01T00:00:{index:02}Z"
+        managers = MAIN.update(live, new, sent=None, name=f"m{index:02}", moment=moment)
+        new["metadata"]["managedFields"] = encode_managers(managers)
+        live = new
+
+    assert sorted(who.name for who in managers) == ["ancient-changes", *(f"m{index:02}" for index in range(4, 13))]
+
+
+def test_what_nobody_owns_stays_beside_what_is_taken_back():
+    """Defaults, say. Only a part that nobody else has a field of goes with all that is in it."""
+    live = thing({("spec", "a"): "u", ("spec", "b"): "u", ("spec", "inner", "c"): "u", ("spec", "inner", "d"): "u"})
+    live["metadata"]["managedFields"] = [
+        entry("one", operation="Apply", fieldsV1={"f:spec": {"f:a": {}, "f:inner": {"f:c": {}}}}),
+        entry("two", operation="Apply", fieldsV1={"f:spec": {"f:b": {}}}),
+    ]
+    less = thing({("spec", "inner", "c"): "u"})
+
+    merged, _ = MAIN.apply(live, less, name="one", force=False, moment=NOW)
+    assert merged["spec"] == {"b": "u", "inner": {"c": "u", "d": "u"}}
+    merged, _ = MAIN.apply(live, thing({}), name="one", force=False, moment=NOW)
+    assert merged["spec"] == {"b": "u"}
+    live["metadata"]["managedFields"] = live["metadata"]["managedFields"][:1]
+    merged, managers = MAIN.apply(live, thing({}), name="one", force=False, moment=NOW)
+    assert merged == thing({})
+    assert managers == {}
+
+
 @pytest.mark.parametrize(
     ("given_name", "user_agent", "name"),
     [

@@ -133,6 +133,7 @@ def test_objects_differ_by_fields(old: Any, new: Any, added: list[str], removed:
         ({"set": ["a", "b", "c"]}, {"set": ["c", "a"]}, {"set": ["b", "c", "a"]}),
         ({"set": ["x", "s", "y"]}, {"set": ["n", "s"]}, {"set": ["x", "n", "s", "y"]}),
         ({"set": ["a"]}, {"set": ["b"]}, {"set": ["a", "b"]}),
+        ({"set": ["a", "x", "b", "y", "c"]}, {"set": ["a", "b", "c"]}, {"set": ["a", "x", "b", "y", "c"]}),
         (
             {"ports": [port(80, "a", protocol="TCP"), port(81)]},
             {"ports": [port(82), port(80, "b")]},
