@@ -165,6 +165,7 @@ def test_objects_by_the_commands(shell, route_table):
     table = shell("get", "rt", "-A", "--context", "cluster1").stdout.splitlines()
     name = shell("get", "routetable", "-n", "httpbin", "-o", "name", "--context", "cluster1").stdout
     yaml = shell("get", "routetable/other", "-n", "httpbin", "-o", "yaml", "--context", "cluster1").stdout
+    assert "managedFields" not in yaml
     same = shell("apply", "--context", "cluster1", "-f", "-", stdin=yaml)
     none = shell("get", "jwtpolicy", "-n", "httpbin")
     missing = shell("get", "jwtpolicy", "-n", "httpbin", "nothing")

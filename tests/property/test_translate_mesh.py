@@ -214,7 +214,9 @@ def test_names_are_bounded_and_versions_are_hashes_of_content(mesh: list[dict[st
                 wire = DiscoveryResource.FromString(resource.wire)
                 assert (wire.name, wire.version) == (name, resource.version) == (resource.name, resource.version)
                 assert re.fullmatch(r"[0-9a-f]{16}", resource.version)
-                assert versions.setdefault((resource.type_url, wire.resource.value), resource.version) == resource.version
+                assert (
+                    versions.setdefault((resource.type_url, wire.resource.value), resource.version) == resource.version
+                )
                 assert 0 < len(name) <= MAX_NAME
         reading = Reading(snapshot)
         assert all(re.fullmatch(r"[0-9a-f]{16}", reading.class_of(route)) for route in reading.routes)

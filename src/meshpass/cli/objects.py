@@ -243,13 +243,20 @@ def _print_objects(items: tuple[Any, ...], output: ObjectFormat, kind: ResourceK
     if output is ObjectFormat.NAME:
         print_data("\n".join(_reference(kind, item["metadata"]["name"]) for item in items))
         return
-    value = items[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": list(items)}
+    shown = [_without_managers(item) for item in items]
+    value = shown[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": shown}
     if output is ObjectFormat.JSON:
         print_json(value)
         return
     import yaml
 
     print_data(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True, allow_unicode=True, width=4096))
+
+
+def _without_managers(item: dict[str, Any]) -> dict[str, Any]:
+    """The object as kubectl shows it: who owns which field is for programs."""
+    metadata = {name: value for name, value in item["metadata"].items() if name != "managedFields"}
+    return {**item, "metadata": metadata}
 
 
 def _reference(kind: ResourceKind, name: str) -> str:
