@@ -43,7 +43,8 @@ def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
     """Class → its other name, for the classes that both sides have and mean different things by."""
     if old is new:
         return {}
-    known = old.pre.requirements.keys() | old.post.requirements.keys()
+    # An Envoy on its way to another target may know a class by its denial alone, which comes before its requirements.
+    known = old.pre.requirements.keys() | old.post.requirements.keys() | old.denied
     both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
     return {name: _free(name, known) for name in both if _meaning(old, name) != _meaning(new, name)}
 

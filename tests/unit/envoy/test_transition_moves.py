@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from tests.support.churn import OPEN, PROTECTED, Policy, World
 from tests.support.objects import BASE, CLIENT, build_snapshots, object_set, translate_objects
+from tests.support.reading import DENIED, Reading
 from tests.support.reading import OPEN as NOTHING_REQUIRED
-from tests.support.reading import Reading
 
 from meshpass.envoy.snapshot import EXTENSION_CONFIG, ROUTES, Snapshot
 from meshpass.envoy.transition import plan_transition
@@ -67,6 +67,39 @@ def test_a_way_that_is_broken_off_and_turned_knows_no_name_for_two_things() -> N
         for step in plan_transition(between, snapshot(newer, memo), memo):
             assert is_open(step) == {"one": False, "two": False, "open": True}
             assert Reading(step).dangling() == []
+
+
+def denying(*zones: str) -> World:
+    """The hosts with these labels; the policy on the first, a broken one on the second, none on the third."""
+    policies = {
+        "main": replace(MAIN, zones=frozenset(zones[:1])),
+        "rival": replace(MAIN, zones=frozenset(zones[1:2]), broken=True),
+    }
+    return World(zones=dict(zip((*PROTECTED, OPEN), zones, strict=True)), policies=policies)
+
+
+def verdicts(step: Snapshot) -> dict[str, str]:
+    reading = Reading(step)
+    found = {}
+    for configuration in reading.route_configurations.values():
+        for host in configuration.virtual_hosts:
+            for name in (*PROTECTED, OPEN):
+                if f"{name}.example.com" in host.domains:
+                    verdict = reading.verdict(host.routes[0])
+                    found[name] = verdict if isinstance(verdict, str) else "a token is needed"
+    return found
+
+
+@pytest.mark.parametrize("newest", list(itertools.permutations(["north", "south", "east"])))
+def test_a_denial_that_came_early_meets_no_route_of_a_newer_target(newest: tuple[str, str, str]) -> None:
+    """Denials come before the routes that they are for. When the way is broken off then, others may take the label."""
+    memo = Memo()
+    current = snapshot(denying("north", "west", "east"), memo)
+    for zones in itertools.permutations(["north", "south", "east"]):
+        for between in plan_transition(current, snapshot(denying(*zones), memo), memo):
+            for step in plan_transition(between, snapshot(denying(*newest), memo), memo):
+                assert verdicts(step) == {"one": "a token is needed", "two": DENIED, "open": NOTHING_REQUIRED}
+                assert Reading(step).dangling() == []
 
 
 def test_names_change_only_where_routes_and_meanings_do() -> None:
