@@ -44,6 +44,7 @@ class Authority:
             _builder(self._name, self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = _pem(made)
@@ -54,6 +55,8 @@ class Authority:
         made = (
             _builder(_name(names[0]), self._name, key.public_key())
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+            # RFC 5280 §4.2.1.1; Python verifies by the letter from 3.13 on.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         private_key = key.private_bytes(

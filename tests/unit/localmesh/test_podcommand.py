@@ -25,7 +25,10 @@ def sh(script: str, **wanted) -> CommandRequest:
 
 
 def alive(pid):
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def read_all(command, channel=Channel.OUTPUT) -> bytes:
