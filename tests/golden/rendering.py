@@ -31,7 +31,7 @@ from tests.support.gateway_objects import make_pair
 from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
 from meshpass.envoy.snapshot import ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
-from meshpass.ir import ObjectRef, Proxy, RouteConfiguration
+from meshpass.ir import Endpoint, MutualTlsMode, ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
 from meshpass.translate.filecontent import NO_FILES, FileContent, FileContents
@@ -164,7 +164,7 @@ def plain(value: Any) -> Any:
         shown = {
             name: plain(inner)
             for name in names
-            if (inner := getattr(value, name)) not in (None, (), False, "", frozenset(), {})
+            if (inner := getattr(value, name)) not in (None, (), False, "", frozenset(), {}, MutualTlsMode.DISABLE)
         }
         return {"type": type(value).__name__, **shown} if type(value).__name__ in _VARIANTS else shown
     if isinstance(value, StrEnum):
@@ -175,6 +175,9 @@ def plain(value: Any) -> Any:
         return {str(name): plain(value[name]) for name in sorted(value)}
     if isinstance(value, frozenset):
         return sorted(map(plain, value))
+    if isinstance(value, Endpoint):
+        further = {"mutual_tls": value.mutual_tls, "priority": value.priority}
+        return [value.address, value.port, *({name: it} for name, it in further.items() if it)]
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

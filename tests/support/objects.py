@@ -19,6 +19,7 @@ from meshpass.envoy.snapshot import Snapshot
 from meshpass.memo import Memo
 from meshpass.translate import FeatureGates, TranslateSettings, Translation, translate
 from meshpass.translate.filecontent import NO_FILES, FileContents
+from meshpass.translate.identity import NO_IDENTITIES, Identities
 from meshpass.translate.keysource import KeySets
 
 MANAGEMENT_CLUSTER = "mgmt"
@@ -69,10 +70,12 @@ def translate_objects(
     key_sets: KeySets | None = None,
     gates: FeatureGates | None = None,
     files: FileContents = NO_FILES,
+    identities: Identities = NO_IDENTITIES,
 ) -> Translation:
-    """The translation of a test's objects; nothing was fetched or read, and no gate is set, unless said."""
+    """The translation of a test's objects; nothing was fetched or read, no gate is set, nobody has an identity, unless said."""
     settings = SETTINGS if gates is None else TranslateSettings(management_cluster=MANAGEMENT_CLUSTER, gates=gates)
-    return translate(objects, NO_KEY_SETS if key_sets is None else key_sets, settings, memo or Memo(), files=files)
+    keys = NO_KEY_SETS if key_sets is None else key_sets
+    return translate(objects, keys, settings, memo or Memo(), files=files, identities=identities)
 
 
 def build_snapshots(translation: Translation, memo: Memo | None = None) -> dict[str, Snapshot]:

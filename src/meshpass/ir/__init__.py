@@ -4,7 +4,7 @@ Left of it only ``translate`` makes these values; right of it only ``envoy`` rea
 another leads to equal bytes for Envoy, whatever it was made from.
 """
 
-from meshpass.ir.backend import Backend, Endpoint, UpstreamTls
+from meshpass.ir.backend import Backend, Endpoint, OutlierDetection, PeerTls, UpstreamTls
 from meshpass.ir.claim import ClaimHeader, ClaimPattern, ClaimRule, PatternKind, PayloadRules
 from meshpass.ir.listener import (
     DownstreamTls,
@@ -12,6 +12,7 @@ from meshpass.ir.listener import (
     HttpChain,
     InboundListener,
     Listener,
+    MutualTlsMode,
     OutboundListener,
     TcpChain,
     TlsVersion,
@@ -53,9 +54,10 @@ from meshpass.ir.route import (
     VirtualHost,
     WeightedBackend,
 )
-from meshpass.ir.secret import Secret, TlsCertificate, TrustedAuthorities
+from meshpass.ir.secret import WORKLOAD_IDENTITY, Secret, TlsCertificate, TrustedAuthorities
 
 __all__ = [
+    "WORKLOAD_IDENTITY",
     "Abort",
     "Allow",
     "Backend",
@@ -78,10 +80,12 @@ __all__ = [
     "JwtProvider",
     "JwtRequirement",
     "Listener",
+    "MutualTlsMode",
     "ObjectRef",
     "OriginKind",
     "OriginMatch",
     "OutboundListener",
+    "OutlierDetection",
     "PathExact",
     "PathMatch",
     "PathPrefix",
@@ -89,6 +93,7 @@ __all__ = [
     "PathRewrite",
     "PatternKind",
     "PayloadRules",
+    "PeerTls",
     "Phase",
     "PhasePolicies",
     "PolicySet",

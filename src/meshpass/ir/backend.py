@@ -11,6 +11,10 @@ class Endpoint(NamedTuple):
 
     address: str
     port: int
+    mutual_tls: bool = False
+    """True: a proxy of the mesh ends the TLS that ``Backend.peer`` says; False: it gets plain text."""
+    priority: int = 0
+    """Requests go to healthy endpoints of the lowest number that has any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,28 @@ class UpstreamTls:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeerTls:
+    """Mutual TLS between proxies of the mesh, each showing the identity of its workload."""
+
+    sni: str
+    """Names the destination, for gateways between clusters."""
+    peers: str
+    """Who may answer: name of a ``TrustedAuthorities`` of the proxy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutlierDetection:
+    """An endpoint that fails again and again is left alone for a while."""
+
+    consecutive_failures: int = 3
+    """Answers 502, 503 and 504 and failed connections in a row, until it is left alone."""
+    interval_milliseconds: int = 1000
+    """How often that is looked at."""
+    ejection_milliseconds: int = 5000
+    """For how long it is left alone, times how often it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
     """A named set of endpoints, used in turn. Without endpoints its requests are answered 503.
 
@@ -47,3 +73,8 @@ class Backend:
     http2: bool = False
     """True: spoken to in HTTP/2 (gRPC needs that), else in HTTP/1.1."""
     tls: UpstreamTls | None = None
+    peer: PeerTls | None = None
+    """How endpoints with ``mutual_tls`` are spoken to; never beside ``tls``."""
+    outlier: OutlierDetection | None = None
+    anywhere: bool = False
+    """True: its endpoints may be beyond the network of the pods, so connections do not begin at the pod's address."""

@@ -18,6 +18,17 @@ class OutboundListener:
     route_configuration: str
 
 
+class MutualTlsMode(StrEnum):
+    """Whether callers show who they are."""
+
+    DISABLE = "disable"
+    """They cannot: plain text only."""
+    PERMISSIVE = "permissive"
+    """They may."""
+    STRICT = "strict"
+    """They must."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundListener:
     """Where others reach a workload; every request goes to one backend, the application."""
@@ -30,6 +41,7 @@ class InboundListener:
     """Names the port of this pod: the policies of all destinations that lead here hold on it."""
     tcp: bool = False
     """True: what comes is no HTTP, and is passed on as it is."""
+    mutual_tls: MutualTlsMode = MutualTlsMode.DISABLE
 
 
 class TlsVersion(StrEnum):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+WORKLOAD_IDENTITY = "workload-identity"
+"""The name of the certificate by which a proxy is known in the mesh."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsCertificate:
@@ -20,6 +23,9 @@ class TrustedAuthorities:
 
     name: str
     certificates: str
+    identities: tuple[str, ...] = ()
+    """SPIFFE IDs, one of which the certificate must have; one that ends in ``/`` is the beginning of them. Empty: whoever
+    refers to it says which names count."""
 
 
 Secret = TlsCertificate | TrustedAuthorities

@@ -25,6 +25,7 @@ from meshpass.translate.filecontent import FileContents
 from meshpass.translate.filecredential import FileCredentials, find_file_credentials, read_file_credentials
 from meshpass.translate.freeze import FrozenTrees, settle_tables
 from meshpass.translate.gateway import Gateways, find_gateways
+from meshpass.translate.identity import Identities
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
@@ -82,6 +83,7 @@ class Resolution:
     """Service port → the JWT policy that holds on it."""
     traffic: TrafficPolicies
     """What the other policies on routes come to."""
+    identities: Identities
 
 
 def resolve(  # noqa: PLR0917
@@ -89,6 +91,7 @@ def resolve(  # noqa: PLR0917
     key_sets: KeySets,
     kept: FrozenTrees,
     contents: FileContents,
+    identities: Identities,
     settings: TranslateSettings,
     memo: Memo,
 ) -> Resolution:
@@ -156,6 +159,7 @@ def resolve(  # noqa: PLR0917
         route_winners=memo(_merge_routes, decisions),
         destination_winners=memo(_merge_destinations, decisions),
         traffic=resolve_traffic_policies(objects, workspaces, classes, catalog, memo),
+        identities=identities,
     )
 
 

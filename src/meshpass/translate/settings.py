@@ -25,6 +25,8 @@ class TranslateSettings:
     gates: FeatureGates = field(default_factory=FeatureGates)
     system_authorities: str = ""
     """Path of the PEM file of authorities that proxies believe where an object names none; empty: there is no such file."""
+    serves: frozenset[str] | None = None
+    """The clusters whose proxies are served; None: those of all. What is said of objects is about all proxies."""
 
 
 def parse_feature_gates(text: str) -> FeatureGates:

@@ -12,6 +12,7 @@ from meshpass.memo import Memo
 from meshpass.translate.bound import bind_gateway, bind_sidecar
 from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.freeze import FrozenTrees
+from meshpass.translate.identity import NO_IDENTITIES, Identities
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
 from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy
@@ -39,6 +40,8 @@ class Translation:
     """To be given to the next translation, also after a restart: what broken tables are frozen at."""
     files: frozenset[str]
     """Absolute paths that objects name, and whose contents are to be given to the next translation."""
+    identities: frozenset[str]
+    """SPIFFE IDs of the workloads whose proxies are served; their certificates are to be given to the next translation."""
 
 
 def translate(
@@ -49,20 +52,26 @@ def translate(
     kept: FrozenTrees = NO_TREES,
     *,
     files: FileContents = NO_FILES,
+    identities: Identities = NO_IDENTITIES,
 ) -> Translation:
     """What every proxy has to do, and what there is to say about every object.
 
     The same objects give an equal result, in whatever order they came; what did not change keeps its identity. The caller
     tells the memo when a generation is over (``Memo.next_generation``), at a time when nobody waits.
     """
-    resolution = resolve(objects, key_sets, kept, files, settings, memo)
+    resolution = resolve(objects, key_sets, kept, files, identities, settings, memo)
     sidecars = {one.node: (one, bind_sidecar(one, resolution, memo)) for one in resolution.sidecars}
     gateways = {one.node: bind_gateway(one, resolution, settings.gates, memo) for one in resolution.gateways.gateways}
+    served = settings.serves
     proxies = {
         node: translate_sidecar_proxy(sidecar, tables, resolution, settings.gates, memo)
         for node, (sidecar, tables) in sidecars.items()
+        if served is None or sidecar.key.cluster in served
     }
-    for node, (view, tables) in gateways.items():
+    for one in resolution.gateways.gateways:
+        if served is not None and one.key.cluster not in served:
+            continue
+        node, (view, tables) = one.node, gateways[one.node]
         proxies[node] = translate_gateway_proxy(node, view, tables, resolution, settings.gates, memo)
     bound = {node: tables for node, (_, tables) in (*sidecars.items(), *gateways.items())}
     views = {node: view for node, (view, _) in gateways.items()}
@@ -76,6 +85,7 @@ def translate(
         ),
         trees=resolution.trees,
         files=resolution.files.paths,
+        identities=frozenset(),
     )
 
 
