@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from meshpass.cli import check, crds, demo, environment, jwks, logs, mesh, objects, option, token
+from meshpass.cli import apiserver, check, crds, demo, environment, jwks, logs, mesh, objects, option, token
 from meshpass.cli.output import print_data
 
 
@@ -47,6 +47,7 @@ def build_app() -> typer.Typer:
     _add(app, objects.get)
     _add(app, objects.delete)
     _add(app, logs.logs)
+    _add(app, apiserver.api_server)
     key_sets = typer.Typer()
     key_sets.callback(invoke_without_command=True, **_texts(jwks.show))(_show_key_sets)
     _add(key_sets, jwks.refresh)

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from meshpass.api.crd import custom_resource_definitions
 from meshpass.apiserver.podruntime import PodRuntime
@@ -31,34 +32,46 @@ async def run_api_servers(
     Raises LocalMeshError where the mesh file's port is taken.
     """
     ports = {cluster.name: cluster.port for cluster in previous.clusters} if previous else {}
-    crds = tuple(custom_resource_definitions())
     async with AsyncExitStack() as stack:
         records: list[ClusterRecord] = []
         access: list[ClusterAccess] = []
         for cluster in mesh.clusters:
-            directory = state.cluster(cluster.name)
-            certificate = ensure_server_certificate(directory / "tls", name=cluster.name, hosts=("localhost", _HOST))
-            token = ensure_token(directory / "token")
-            server = ApiServer(
-                ApiServerSettings(
-                    cluster=cluster.name,
-                    directory=directory,
-                    certificate=certificate.certificate,
-                    private_key=certificate.private_key,
-                    token=token,
-                    host=_HOST,
-                    port=_choose_port(cluster, ports.get(cluster.name, 0)),
-                    crds=crds,
-                    pods=pods.get(cluster.name),
-                )
-            )
-            await stack.enter_async_context(server)
-            record = ClusterRecord(name=cluster.name, management=cluster.management, port=server.port)
-            records.append(record)
-            ca_pem = certificate.ca.read_bytes()
-            access.append(ClusterAccess(name=cluster.name, server=record.server, ca_pem=ca_pem, token=str(token)))
+            port = _choose_port(cluster, ports.get(cluster.name, 0))
+            served = run_api_server(cluster.name, state.cluster(cluster.name), port=port, pods=pods.get(cluster.name))
+            known, port = await stack.enter_async_context(served)
+            records.append(ClusterRecord(name=cluster.name, management=cluster.management, port=port))
+            access.append(known)
         write_kubeconfig(state.kubeconfig, clusters=access, current=mesh.management.name)
         yield tuple(records)
+
+
+@asynccontextmanager
+async def run_api_server(
+    name: str, directory: Path, *, port: int, pods: PodRuntime | None = None, bare: bool = False
+) -> AsyncIterator[tuple[ClusterAccess, int]]:
+    """The API server of one cluster answers on loopback: how clients reach it, and its port.
+
+    What it stores, its certificate and its token are in ``directory``. ``bare``: it starts without our kinds, as any
+    API server does. Raises LocalMeshError where the port is taken.
+    """
+    certificate = ensure_server_certificate(directory / "tls", name=name, hosts=("localhost", _HOST))
+    token = ensure_token(directory / "token")
+    server = ApiServer(
+        ApiServerSettings(
+            cluster=name,
+            directory=directory,
+            certificate=certificate.certificate,
+            private_key=certificate.private_key,
+            token=token,
+            host=_HOST,
+            port=port,
+            crds=() if bare else tuple(custom_resource_definitions()),
+            pods=pods,
+        )
+    )
+    async with server:
+        ca_pem = certificate.ca.read_bytes()
+        yield ClusterAccess(name=name, server=server.url, ca_pem=ca_pem, token=str(token)), server.port
 
 
 def _choose_port(cluster: Cluster, previous: int) -> int:
