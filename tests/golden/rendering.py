@@ -30,7 +30,7 @@ from google.protobuf import json_format
 from tests.support.gateway_objects import make_pair
 from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
 
-from meshpass.envoy.snapshot import ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Snapshot
 from meshpass.ir import Endpoint, MutualTlsMode, ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
@@ -206,7 +206,7 @@ def _resources(snapshot: Snapshot, base: Outcome) -> dict[str, Any]:
     """Type → name → message, of what the base mesh has not; of routes only the virtual hosts that it has not."""
     known = base.snapshots.get(snapshot.node)
     shown: dict[str, Any] = {}
-    for type_url in TYPE_URL_ORDER:
+    for type_url in (CLUSTER, ENDPOINTS, SECRET, EXTENSION_CONFIG, LISTENER, ROUTES):
         for name, resource in sorted(snapshot.of(type_url).items()):
             before = known.of(type_url).get(name) if known else None
             if before is not None and before.version == resource.version:

@@ -62,6 +62,16 @@ def build_connection_manager(name: str, side: Side, *, tunnels: bool) -> HttpCon
     return manager
 
 
+def tell_caller(manager: HttpConnectionManager) -> None:
+    """Have the application told who calls, on connections by mutual TLS.
+
+    It is in ``x-forwarded-client-cert``: the SPIFFE ID of the caller and of this workload, and the hash of the caller's
+    certificate. What a client says there of itself is always taken away.
+    """
+    manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
+    manager.set_current_client_cert_details.uri = True
+
+
 def harden(manager: HttpConnectionManager) -> None:
     """Make it one for clients from anywhere."""
     # The address of the connection is the client's: what it says of itself in x-forwarded-for comes before that, and

@@ -20,21 +20,28 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 
 from meshpass.envoy.address import build_address
 from meshpass.envoy.config_source import ads_config_source
-from meshpass.envoy.connection_manager import EDGE_BUFFER_BYTES, build_connection_manager, harden
+from meshpass.envoy.connection_manager import EDGE_BUFFER_BYTES, build_connection_manager, harden, tell_caller
 from meshpass.envoy.filters import OWN_HEADERS, Side
 from meshpass.envoy.resource import build_resource, pack
 from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
-from meshpass.envoy.tls import HTTP1, HTTP2, build_downstream_socket
+from meshpass.envoy.tls import HTTP1, HTTP2, build_caller_socket, build_downstream_socket
 from meshpass.ir import (
     GatewayListener,
     HttpChain,
     InboundListener,
     Listener,
+    MutualTlsMode,
     OutboundListener,
     TcpChain,
     WeightedBackend,
 )
+
+PEER_NAMES = "*.meshpass.internal"
+"""What proxies of the mesh ask for (SNI) where they speak mutual TLS with each other."""
+SILENCE_MILLISECONDS = 500
+"""A client of a port that is not HTTP, if it says nothing for so long, waits for the server to speak: it is no proxy of the
+mesh, which begins with TLS at once."""
 
 
 def build_listener(listener: Listener) -> Resource:
@@ -44,7 +51,7 @@ def build_listener(listener: Listener) -> Resource:
         case OutboundListener():
             message.filter_chains.append(FilterChain(filters=[_http(_build_outbound(listener))]))
         case InboundListener():
-            message.filter_chains.append(FilterChain(filters=[_build_inbound(listener)]))
+            _set_inbound(message, listener)
         case GatewayListener():
             _set_gateway(message, listener)
         case _:  # pragma: no cover
@@ -58,7 +65,30 @@ def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
     return manager
 
 
-def _build_inbound(listener: InboundListener) -> Filter:
+def _set_inbound(message: ListenerMessage, listener: InboundListener) -> None:
+    """The chain of mutual TLS, the plain one, or both. Which of them changes without the connections of the other."""
+    if listener.mutual_tls is MutualTlsMode.DISABLE:
+        message.filter_chains.append(FilterChain(filters=[_build_inbound(listener, mutual=False)]))
+        return
+    message.listener_filters.append(_tls_inspector())
+    # All of these are the same in both modes: whatever differs beside the chains would be another listener.
+    message.continue_on_listener_filters_timeout = True
+    if listener.tcp:
+        message.listener_filters_timeout.FromMilliseconds(SILENCE_MILLISECONDS)
+    message.filter_chains.append(
+        FilterChain(
+            name="mutual-tls",
+            filter_chain_match=FilterChainMatch(transport_protocol="tls", server_names=[PEER_NAMES]),
+            filters=[_build_inbound(listener, mutual=True)],
+            transport_socket=build_caller_socket(*(() if listener.tcp else (HTTP2, HTTP1))),
+        )
+    )
+    if listener.mutual_tls is MutualTlsMode.PERMISSIVE:
+        # Whatever it is: the application may speak TLS of its own.
+        message.filter_chains.append(FilterChain(name="plain", filters=[_build_inbound(listener, mutual=False)]))
+
+
+def _build_inbound(listener: InboundListener, *, mutual: bool) -> Filter:
     if listener.tcp:
         only = WeightedBackend(backend=listener.backend, weight=100)
         return _tcp(listener.name, (only,))
@@ -67,6 +97,8 @@ def _build_inbound(listener: InboundListener) -> Filter:
         match=route_v3.RouteMatch(prefix="/"),
         route=route_v3.RouteAction(cluster=listener.backend, timeout=Duration()),
     )
+    if mutual:
+        tell_caller(manager)
     set_selection_class(everything, Side.INBOUND, listener.selection_class)
     manager.route_config.CopyFrom(
         RouteConfigurationMessage(
@@ -83,11 +115,13 @@ def _set_gateway(message: ListenerMessage, listener: GatewayListener) -> None:
     looks_into_tls = any(map(_is_tls, listener.chains))
     if looks_into_tls:
         # Only then: where the server speaks first, as MySQL does, waiting for the client's first bytes is a deadlock.
-        message.listener_filters.append(
-            ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
-        )
+        message.listener_filters.append(_tls_inspector())
     message.per_connection_buffer_limit_bytes.CopyFrom(UInt32Value(value=EDGE_BUFFER_BYTES))
     message.filter_chains.extend(_build_chain(chain, listener, mixed=looks_into_tls) for chain in listener.chains)
+
+
+def _tls_inspector() -> ListenerFilter:
+    return ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(TlsInspector()))
 
 
 def _is_tls(chain: HttpChain | TcpChain) -> bool:

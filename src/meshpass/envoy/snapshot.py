@@ -16,8 +16,9 @@ EXTENSION_CONFIG = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfi
 LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 
-TYPE_URL_ORDER = (CLUSTER, ENDPOINTS, SECRET, EXTENSION_CONFIG, LISTENER, ROUTES)
-"""Make before break: what is referred to is sent before what refers to it."""
+TYPE_URL_ORDER = (SECRET, CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES)
+"""Make before break: what is referred to is sent before what refers to it. Secrets come first: that an identity is
+accepted is known before the first endpoint that shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

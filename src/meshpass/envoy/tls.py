@@ -1,4 +1,4 @@
-"""DownstreamTls, UpstreamTls, Secret → Envoy's TLS transport sockets and secrets."""
+"""DownstreamTls, UpstreamTls, PeerTls, Secret → Envoy's TLS transport sockets and secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,17 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.resource import build_resource, pack
 from meshpass.envoy.snapshot import Resource
-from meshpass.ir import DownstreamTls, Secret, TlsCertificate, TlsVersion, TrustedAuthorities, UpstreamTls
+from meshpass.ir import (
+    CALLERS,
+    WORKLOAD_IDENTITY,
+    DownstreamTls,
+    PeerTls,
+    Secret,
+    TlsCertificate,
+    TlsVersion,
+    TrustedAuthorities,
+    UpstreamTls,
+)
 
 HTTP2 = "h2"
 HTTP1 = "http/1.1"
@@ -52,10 +62,25 @@ def build_secret(secret: Secret) -> Resource:
             message.tls_certificate.certificate_chain.inline_string = secret.chain
             message.tls_certificate.private_key.inline_string = secret.private_key
         case TrustedAuthorities():
-            message.validation_context.trusted_ca.inline_string = secret.certificates
+            _set_trusted(message.validation_context, secret)
         case _:  # pragma: no cover
             assert_never(secret)
     return build_resource(secret.name, message)
+
+
+def _set_trusted(validation: CertificateValidationContext, secret: TrustedAuthorities) -> None:
+    if not secret.certificates or secret.identities == ():
+        # Without authorities, or without names, Envoy would believe anybody.
+        validation.verify_certificate_hash.append(NO_CERTIFICATE)
+    if secret.certificates:
+        validation.trusted_ca.inline_string = secret.certificates
+        validation.match_typed_subject_alt_names.extend(map(_build_identity, secret.identities or ()))
+
+
+def _build_identity(identity: str) -> SubjectAltNameMatcher:
+    """A SPIFFE ID is a URI (SPIFFE X.509-SVID §2)."""
+    matcher = StringMatcher(prefix=identity) if identity.endswith("/") else StringMatcher(exact=identity)
+    return SubjectAltNameMatcher(san_type=SubjectAltNameMatcher.URI, matcher=matcher)
 
 
 def build_downstream_socket(tls: DownstreamTls, *protocols: str) -> TransportSocket:
@@ -84,6 +109,32 @@ def build_upstream_socket(tls: UpstreamTls, *protocols: str) -> TransportSocket:
         names = tls.subject_alt_names or tuple(filter(None, (tls.sni,)))
         _set_validation(common, tls.authorities, names, file=tls.authorities_file)
     return _build_socket(UpstreamTlsContext(common_tls_context=common, sni=tls.sni))
+
+
+def build_caller_socket(*protocols: str) -> TransportSocket:
+    """Mutual TLS that ends here: callers show their identity, and the proxy its own."""
+    common = _build_mutual(CALLERS, protocols)
+    return _build_socket(
+        DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=True))
+    )
+
+
+def build_peer_socket(peer: PeerTls, *protocols: str) -> TransportSocket:
+    """Mutual TLS that begins here. Who may answer comes with the secret, so it changes without a new cluster."""
+    return _build_socket(UpstreamTlsContext(common_tls_context=_build_mutual(peer.peers, protocols), sni=peer.sni))
+
+
+def _build_mutual(trusted: str, protocols: tuple[str, ...]) -> CommonTlsContext:
+    # Both ends are proxies of the mesh, so nothing older is needed.
+    common = CommonTlsContext(
+        tls_params=TlsParameters(
+            tls_minimum_protocol_version=TlsParameters.TLSv1_3, tls_maximum_protocol_version=TlsParameters.TLSv1_3
+        ),
+        alpn_protocols=protocols,
+    )
+    common.tls_certificate_sds_secret_configs.append(_secret(WORKLOAD_IDENTITY))
+    common.validation_context_sds_secret_config.CopyFrom(_secret(trusted))
+    return common
 
 
 def _build_socket(context: Message) -> TransportSocket:

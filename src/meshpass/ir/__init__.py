@@ -54,9 +54,10 @@ from meshpass.ir.route import (
     VirtualHost,
     WeightedBackend,
 )
-from meshpass.ir.secret import WORKLOAD_IDENTITY, Secret, TlsCertificate, TrustedAuthorities
+from meshpass.ir.secret import CALLERS, WORKLOAD_IDENTITY, Secret, TlsCertificate, TrustedAuthorities
 
 __all__ = [
+    "CALLERS",
     "WORKLOAD_IDENTITY",
     "Abort",
     "Allow",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 WORKLOAD_IDENTITY = "workload-identity"
 """The name of the certificate by which a proxy is known in the mesh."""
+CALLERS = "callers"
+"""The name of the authorities, and of the identities, that may call a workload by mutual TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,13 +21,14 @@ class TlsCertificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedAuthorities:
-    """Certificates of authorities, as PEM."""
+    """Certificates of authorities, as PEM; followed under its name, without a new connection or listener."""
 
     name: str
     certificates: str
-    identities: tuple[str, ...] = ()
-    """SPIFFE IDs, one of which the certificate must have; one that ends in ``/`` is the beginning of them. Empty: whoever
-    refers to it says which names count."""
+    """Empty: nobody is believed."""
+    identities: tuple[str, ...] | None = None
+    """SPIFFE IDs, one of which the certificate must have; one that ends in ``/`` is the beginning of them. Empty: nobody
+    is believed. None: whoever refers to it says which names count."""
 
 
 Secret = TlsCertificate | TrustedAuthorities
