@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meshpass.api.admin import KubernetesCluster, Workspace
+from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.common import DestinationSelector, RouteSelector
 from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
 from meshpass.api.external import ExternalEndpoint, ExternalService
@@ -43,7 +43,7 @@ from meshpass.translate.sidecar import Sidecar, find_sidecars
 from meshpass.translate.tableindex import KnownTable, TableIndex, index_tables, know_tables, without_tables
 from meshpass.translate.tableroutes import TableClasses, TableRoutes
 from meshpass.translate.trafficpolicy import TrafficPolicies, resolve_traffic_policies
-from meshpass.translate.workspace import WorkspaceIndex, index_workspaces
+from meshpass.translate.workspace import WorkspaceIndex, broken_settings, index_workspaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,6 +102,8 @@ def resolve(  # noqa: PLR0917
         objects.all(KubernetesCluster),
         objects.all(Namespace),
         settings.management_cluster,
+        objects.all(WorkspaceSettings),
+        memo(broken_settings, objects.problems),
     )
     files = memo(
         read_file_credentials,

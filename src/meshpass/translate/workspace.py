@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
-from meshpass.api.admin import ClusterSelector, KubernetesCluster, NamespaceSelector, Workspace
+from meshpass.api.admin import (
+    ClusterSelector,
+    KubernetesCluster,
+    NamespaceSelector,
+    Workspace,
+    WorkspaceOptions,
+    WorkspaceSettings,
+)
 from meshpass.api.core import Namespace
 from meshpass.api.objectset import ObjectKey
 from meshpass.translate.age import by_age
 from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.sharing import NO_SHARING, Sharing, SharingSide, make_sharing
+from meshpass.translate.workspacesettings import SettingsIndex, index_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceIndex:
-    """Who owns each namespace, and whose configuration is read."""
+    """Who owns each namespace, whose configuration is read, and what workspaces share."""
 
     owners: Mapping[tuple[str, str], str]
     """(cluster, namespace) → name of its workspace."""
@@ -24,20 +34,37 @@ class WorkspaceIndex:
     selected: Mapping[ObjectKey, tuple[int, int]]
     """Workspace → number of clusters, number of namespaces."""
     findings: tuple[Finding, ...]
+    workspaces: Mapping[str, ObjectKey] = field(default_factory=lambda: MappingProxyType({}))
+    """The workspaces that count, by name."""
+    settings: SettingsIndex = field(default_factory=SettingsIndex)
+    sharing: Sharing = NO_SHARING
 
     def owner(self, key: ObjectKey) -> str | None:
         """The workspace in which an object counts; None if it counts in none."""
         place = (key.cluster, key.namespace)
         return self.owners.get(place) if place in self.read else None
 
+    def place_owner(self, key: ObjectKey) -> str | None:
+        """The workspace that has the namespace of an object, whether or not configuration is read from it: of a Service."""
+        return self.owners.get((key.cluster, key.namespace))
 
-def index_workspaces(
+    def options_of(self, workspace: str | None) -> WorkspaceOptions:
+        """What a workspace's settings and the global ones say together; nothing is set for None, or where none say anything."""
+        return self.settings.of(workspace).options
+
+
+def index_workspaces(  # noqa: PLR0917
     workspaces: Mapping[ObjectKey, Workspace],
     clusters: Mapping[ObjectKey, KubernetesCluster],
     namespaces: Mapping[ObjectKey, Namespace],
     management_cluster: str,
+    settings: Mapping[ObjectKey, WorkspaceSettings] = MappingProxyType({}),
+    broken: tuple[tuple[ObjectKey, tuple[str, ...]], ...] = (),
 ) -> WorkspaceIndex:
-    """Resolve all workspaces. Of two that claim a namespace the older keeps it (decision 24)."""
+    """Resolve all workspaces. Of two that claim a namespace the older keeps it (decision 24).
+
+    ``broken`` are the settings that could not be read whole, with what is wrong; see ``broken_settings``.
+    """
     owners: dict[tuple[str, str], str] = {}
     read: set[tuple[str, str]] = set()
     selected: dict[ObjectKey, tuple[int, int]] = {}
@@ -45,15 +72,15 @@ def index_workspaces(
     # Only the management cluster says what clusters there are: a workload cluster must not relabel itself into a workspace.
     known = [(key, cluster) for key, cluster in by_age(clusters) if key.cluster == management_cluster]
     cluster_labels = {key.name: cluster.metadata.labels for key, cluster in reversed(known)}
-    names: set[str] = set()
+    counted: dict[str, ObjectKey] = {}
     for key, workspace in by_age(workspaces):
         if key.cluster != management_cluster:
             findings.append(_warn(key, f"workspaces are read from the management cluster {management_cluster} only"))
             continue
-        if key.name in names:
+        if key.name in counted:
             findings.append(_warn(key, "an older workspace has this name, in another namespace"))
             continue
-        names.add(key.name)
+        counted[key.name] = key
         claimed = dict(_select(workspace, namespaces, cluster_labels, management_cluster))
         if not claimed:
             findings.append(_warn(key, "selects no namespace"))
@@ -66,7 +93,29 @@ def index_workspaces(
         owners.update(dict.fromkeys(kept, key.name))
         read.update(place for place, enabled in kept.items() if enabled)
         selected[key] = (len({cluster for cluster, _ in kept}), len(kept))
-    return WorkspaceIndex(owners=owners, read=frozenset(read), selected=selected, findings=tuple(findings))
+    index = WorkspaceIndex(
+        owners=owners, read=frozenset(read), selected=selected, findings=tuple(findings), workspaces=counted
+    )
+    chosen = index_settings(settings, frozenset(counted), index.owner, dict(broken), management_cluster)
+    return replace(index, settings=chosen, sharing=_share(workspaces, counted, chosen))
+
+
+def broken_settings(problems: Mapping[ObjectKey, tuple[str, ...]]) -> tuple[tuple[ObjectKey, tuple[str, ...]], ...]:
+    """The problems of WorkspaceSettings alone, so that what is wrong with other objects makes no new index."""
+    return tuple(sorted((key, found) for key, found in problems.items() if key.kind == "WorkspaceSettings"))
+
+
+def _share(
+    workspaces: Mapping[ObjectKey, Workspace], counted: Mapping[str, ObjectKey], settings: SettingsIndex
+) -> Sharing:
+    return make_sharing(
+        {
+            name: SharingSide(
+                workspaces[key].metadata.labels, settings.of(name).import_from, settings.of(name).export_to
+            )
+            for name, key in counted.items()
+        }
+    )
 
 
 def _warn(key: ObjectKey, message: str) -> Finding:
