@@ -49,7 +49,7 @@ class DestinationProblem(NamedTuple):
 def resolve_destination(
     reference: DestinationReference, referrer: ObjectKey, path: str, catalog: Catalog, *, http: bool = True
 ) -> Destination | DestinationProblem:
-    """What a reference of ``referrer`` means; missing parts are the referrer's own. Its workspace has to own it.
+    """What a reference of ``referrer`` means; missing parts are the referrer's own. Its workspace has it, or imports it.
 
     ``http`` is false for routes that pass on connections: where the port speaks TLS and the object does not say how,
     it is then the client that speaks it.
@@ -68,9 +68,10 @@ def resolve_destination(
     entry = catalog.get(key)
     if entry is None:
         return _missing(key, path, catalog)
-    place = (key.cluster, key.namespace)
-    if catalog.workspaces.owners.get(place) != catalog.workspaces.owner(referrer):
-        return DestinationProblem(f"{path}.ref", f"{kind} {key.name} of {_place(key)} belongs to another workspace")
+    owner, user = catalog.workspaces.place_owner(key), catalog.workspaces.owner(referrer)
+    if not catalog.workspaces.sharing.shares(key, entry.labels, owner, user):
+        reason = catalog.workspaces.sharing.why_not(key, entry.labels, owner, user)
+        return DestinationProblem(f"{path}.ref", f"{kind} {key.name} of {_place(key)} {reason}")
     subset = tuple(sorted(reference.subset.items()))
     if subset and isinstance(entry, ExternalEntry):
         return DestinationProblem(f"{path}.subset", f"{kind} {key.name} has no pods, and so no subsets of them")

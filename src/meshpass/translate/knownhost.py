@@ -24,8 +24,8 @@ class KnownHost(NamedTuple):
 def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHost, ...]:
     """What a sidecar in that place reaches: the Services of its cluster, then what its workspace has beside them.
 
-    To be called through the memo. Services are sorted; the others come oldest first, so that the first of several
-    with one name and port is the one that has it.
+    To be called through the memo. Services are sorted; of the others the workspace's own come first, then those that it
+    imports, each oldest first, so that the first of several with one name and port is the one that has it.
     """
     workspace = catalog.workspaces.owners.get((cluster, namespace))
     found = [
@@ -34,13 +34,26 @@ def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHo
         if key.cluster == cluster
         for port in service.ports
     ]
-    for entry in catalog.outside_by_workspace.get(workspace or "", ()):
+    for entry in _outside(workspace, catalog) if workspace is not None else ():
         for port in entry.ports:
             # Where proxies start TLS because they are told to, clients speak plain text to them, not TLS inside of TLS.
             http = port.protocol.http or (port.protocol is Protocol.TLS and port.tunnel.tls is not None)
             if not port.why_not(http=http):
                 found.extend(_of_port(entry, port, http=http))
     return tuple(found)
+
+
+def _outside(workspace: str, catalog: Catalog) -> Iterator[ExternalEntry | VirtualEntry]:
+    """An import never takes a name away from what the workspace has itself."""
+    yield from catalog.outside_by_workspace.get(workspace, ())
+    sharing = catalog.workspaces.sharing
+    imported = (
+        entry
+        for source in sharing.sources(workspace)
+        for entry in catalog.outside_by_workspace.get(source, ())
+        if sharing.shares(entry.key, entry.labels, source, workspace)
+    )
+    yield from sorted(imported, key=lambda one: (*one.age, one.key))
 
 
 def _of_port(

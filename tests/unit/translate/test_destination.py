@@ -88,7 +88,7 @@ def test_what_a_reference_means(reference: DestinationReference, backend: str) -
         pytest.param(
             to(cluster="mars"), "d.ref.cluster", "no cluster mars; known: cluster1, cluster2, mgmt", id="cluster"
         ),
-        pytest.param(to(namespace="elsewhere"), "d.ref", "belongs to another workspace", id="workspace"),
+        pytest.param(to(namespace="elsewhere"), "d.ref", "does not export it to", id="workspace"),
         pytest.param(
             to("two"), "d.port", "is needed: Service two has the ports 8000 (http), 9000 (admin)", id="which-port"
         ),
