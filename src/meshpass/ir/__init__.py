@@ -4,6 +4,7 @@ Left of it only ``translate`` makes these values; right of it only ``envoy`` rea
 another leads to equal bytes for Envoy, whatever it was made from.
 """
 
+from meshpass.ir.access import EVERYBODY, AccessRule, AccessRules, Caller, Glob, HeaderCondition, TokenCaller
 from meshpass.ir.backend import Backend, Endpoint, OutlierDetection, PeerTls, UpstreamTls
 from meshpass.ir.claim import ClaimHeader, ClaimPattern, ClaimRule, PatternKind, PayloadRules
 from meshpass.ir.listener import (
@@ -58,10 +59,14 @@ from meshpass.ir.secret import CALLERS, WORKLOAD_IDENTITY, Secret, TlsCertificat
 
 __all__ = [
     "CALLERS",
+    "EVERYBODY",
     "WORKLOAD_IDENTITY",
     "Abort",
+    "AccessRule",
+    "AccessRules",
     "Allow",
     "Backend",
+    "Caller",
     "ClaimHeader",
     "ClaimPattern",
     "ClaimRule",
@@ -73,7 +78,9 @@ __all__ = [
     "FailedToken",
     "Forward",
     "GatewayListener",
+    "Glob",
     "HeaderChanges",
+    "HeaderCondition",
     "HeaderMatch",
     "HeaderValue",
     "HttpChain",
@@ -113,6 +120,7 @@ __all__ = [
     "TcpChain",
     "TlsCertificate",
     "TlsVersion",
+    "TokenCaller",
     "TokenHeader",
     "TrustedAuthorities",
     "UpstreamTls",

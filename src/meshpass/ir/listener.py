@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from meshpass.ir.access import AccessRules
 from meshpass.ir.route import WeightedBackend
 
 
@@ -42,6 +43,8 @@ class InboundListener:
     tcp: bool = False
     """True: what comes is no HTTP, and is passed on as it is."""
     mutual_tls: MutualTlsMode = MutualTlsMode.DISABLE
+    access: AccessRules | None = None
+    """Where ``tcp``: who may connect; None: everybody. Of what is HTTP the policies of its class say so."""
 
 
 class TlsVersion(StrEnum):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from meshpass.ir.access import AccessRules
 from meshpass.ir.claim import PayloadRules
 from meshpass.ir.ref import ObjectRef
 
@@ -108,6 +109,8 @@ class PolicySet:
     post: PhasePolicies = field(default_factory=PhasePolicies)
     denied: frozenset[str] = frozenset()
     """Classes that every request is refused on with 403."""
+    access: Mapping[str, AccessRules] = field(default_factory=lambda: MappingProxyType({}))
+    """Selection class → who may call, between the phases; classes that all may call are not in it."""
     sources: frozenset[ObjectRef] = frozenset()
     """The policies that were used."""
 
