@@ -26,6 +26,7 @@ from meshpass.envoy.filters import (
     build_extension_config,
     filter_name,
 )
+from meshpass.envoy.kept_token import leave_to_later
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import Allow, JwtProvider, JwtRequirement, ObjectRef, Phase, PhasePolicies
 
@@ -42,9 +43,14 @@ def build_jwt_filter(side: Side, phase: Phase, policies: PhasePolicies, sources:
     """The JWT filter: a requirement for each selection class, and the providers that they name."""
     # Many classes, few different requirements; found by identity, because hashing them would cost more than all else.
     different = {id(needed): needed for needed in policies.requirements.values()}
-    built = {identity: _build_all(needed) for identity, needed in different.items()}
+    providers = {provider.name: provider for provider in policies.providers}
+    built = {}
+    for identity, needed in different.items():
+        requirements, kept = leave_to_later(needed, providers) if len(needed) > 1 else (needed, ())
+        built[identity] = _build_all(requirements)
+        providers.update({provider.name: provider for provider in kept})
     message = JwtAuthentication(
-        providers={provider.name: _build_provider(provider) for provider in policies.providers},
+        providers={name: _build_provider(provider) for name, provider in providers.items()},
         requirement_map={name: built[id(needed)] for name, needed in policies.requirements.items()},
         # A preflight carries no token and reveals nothing (Fetch §3.2.2); OPTIONS without Origin is no preflight.
         bypass_cors_preflight=True,

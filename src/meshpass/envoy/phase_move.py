@@ -3,7 +3,8 @@
 The JWT filters of the two phases are two resources, which Envoy switches one after the other, in an order that nobody
 promises. So each step on the way changes one of the two: the second phase first looks at what it will verify, but lets
 all pass; then the first phase leaves tokens in the request, or the second would find none and refuse it; then the second
-phase requires them; and the same the other way round. No step refuses a token that both sides accept, lets through what
+phase requires them; and the same the other way round. Where the second phase requires several things meanwhile, as on
+the way to a newer target, each but the last leaves the token to the others. No step refuses a token that both sides accept, lets through what
 both refuse, or sends a token on that both remove.
 """
 
@@ -13,14 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from meshpass.ir import Allow, JwtProvider, JwtRequirement, PhasePolicies, PolicySet
+from meshpass.envoy.kept_token import Requirements, keep_name, keep_token
+from meshpass.ir import Allow, JwtRequirement, PhasePolicies, PolicySet
 
-Requirements = tuple[JwtRequirement, ...]
 Change = Callable[[str], Requirements]
 """Class → what a phase requires of it."""
-
-KEPT = "-kept"
-"""After the name of a provider: the same provider, except that it leaves the token in the request."""
 
 
 def moving_classes(old: PolicySet, new: PolicySet) -> frozenset[str]:
@@ -48,13 +46,13 @@ def move(old: PolicySet, new: PolicySet, moving: frozenset[str]) -> tuple[Policy
         return new.post.requirements.get(name, ())
 
     def look_ahead(name: str) -> Requirements:
-        return (*before(name), *_lax(after(name), before(name)))
+        return _all_of(_lax(after(name), before(name)), before(name))
 
     def look_back(name: str) -> Requirements:
-        return (*after(name), *_lax(before(name), after(name)))
+        return _all_of(_lax(before(name), after(name)), after(name))
 
     def both(name: str) -> Requirements:
-        return tuple(dict.fromkeys((*before(name), *after(name))))
+        return _all_of(before(name), after(name))
 
     def strict(name: str) -> Requirements:
         return old.pre.requirements[name]
@@ -86,7 +84,7 @@ def _with(old: PolicySet, new: PolicySet, moving: frozenset[str], pre: Change, p
 def _with_requirements(new: PhasePolicies, old: PhasePolicies, changed: Mapping[str, Requirements]) -> PhasePolicies:
     requirements = {**new.requirements, **changed}
     known = {provider.name: provider for provider in (*old.providers, *new.providers)}
-    known.update({name + KEPT: _kept(provider) for name, provider in known.items()})
+    known.update({keep_name(name): keep_token(provider) for name, provider in known.items()})
     needed = sorted({name for all_of in requirements.values() for one in all_of for name in one.providers})
     return replace(new, requirements=MappingProxyType(requirements), providers=tuple(known[name] for name in needed))
 
@@ -96,9 +94,10 @@ def _lax(requirements: Requirements, without: Requirements) -> Requirements:
     return tuple(replace(one, allow=Allow.MISSING_OR_FAILED) for one in requirements if one not in without)
 
 
+def _all_of(first: Requirements, last: Requirements) -> Requirements:
+    """Both; the last are those that take tokens out of the request (``kept_token.leave_to_later``)."""
+    return (*dict.fromkeys(one for one in first if one not in last), *last)
+
+
 def _keep(requirements: Iterable[JwtRequirement]) -> Requirements:
-    return tuple(replace(one, providers=tuple(name + KEPT for name in one.providers)) for one in requirements)
-
-
-def _kept(provider: JwtProvider) -> JwtProvider:
-    return replace(provider, name=provider.name + KEPT, keep_token=True)
+    return tuple(replace(one, providers=tuple(map(keep_name, one.providers))) for one in requirements)

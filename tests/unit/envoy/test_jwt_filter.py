@@ -28,6 +28,10 @@ PROVIDER = JwtProvider(
     payload_header="",
     payload_key="payload-1",
 )
+OTHER = replace(PROVIDER, name="you-2", headers=(TokenHeader("X-You"),), query_parameters=())
+"""Looks elsewhere."""
+SAME = replace(PROVIDER, name="we-3", headers=(TokenHeader("x-auth", "Token "),), query_parameters=())
+"""Looks at the same header."""
 ME = {"providerName": "me-1"}
 
 
@@ -41,7 +45,7 @@ def build(policies: PhasePolicies) -> dict[str, Any]:
 
 
 def requirement(*requirements: JwtRequirement) -> dict[str, Any]:
-    policies = PhasePolicies(requirements=MappingProxyType({"class": requirements}), providers=(PROVIDER,))
+    policies = PhasePolicies(requirements=MappingProxyType({"class": requirements}), providers=(PROVIDER, OTHER, SAME))
     return build(policies)["requirementMap"]["class"]
 
 
@@ -74,11 +78,38 @@ def provider(**fields: Any) -> dict[str, Any]:
             {"requiresAll": {"requirements": [ME, {"providerName": "you-2"}]}},
             id="all-of-two",
         ),
+        pytest.param(
+            (JwtRequirement(providers=("me-1", "you-2")), JwtRequirement(providers=("we-3",))),
+            {
+                "requiresAll": {
+                    "requirements": [
+                        {"requiresAny": {"requirements": [{"providerName": "me-1-kept"}, {"providerName": "you-2"}]}},
+                        {"providerName": "we-3"},
+                    ]
+                }
+            },
+            id="all-of-two-of-which-the-first-leaves-the-token",
+        ),
     ],
 )
 def test_what_a_class_requires(requirements: tuple[JwtRequirement, ...], expected: dict[str, Any]) -> None:
     """Providers of one requirement are alternatives; several requirements must all hold."""
     assert requirement(*requirements) == expected
+
+
+def test_who_leaves_the_token_is_the_same_provider_in_all_else() -> None:
+    """Only ``forward`` differs; where all requirements have one member each, nobody leaves anything to others."""
+    both = (JwtRequirement(providers=("me-1",)), JwtRequirement(providers=("we-3",)))
+    names = MappingProxyType({"class": both, "single": (JwtRequirement(providers=("me-1",)),)})
+
+    found = build(PhasePolicies(requirements=names, providers=(PROVIDER, SAME)))["providers"]
+
+    own = {"headerInMetadata", "failedStatusInMetadata"}
+    kept, removing = (
+        {field: value for field, value in found[name].items() if field not in own} for name in ("me-1-kept", "me-1")
+    )
+    assert kept == removing | {"forward": True}
+    assert "forward" not in found["we-3"]
 
 
 def test_equal_requirements_of_several_classes_are_all_written() -> None:

@@ -6,7 +6,8 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from tests.support.churn import OPEN, PROTECTED, Policy, World
+from tests.support.churn import OPEN, PROTECTED, Ask, Policy, World
+from tests.support.model_envoy import ModelEnvoy, resources_of
 from tests.support.objects import BASE, CLIENT, build_snapshots, object_set, translate_objects
 from tests.support.reading import DENIED, Reading
 from tests.support.reading import OPEN as NOTHING_REQUIRED
@@ -147,3 +148,31 @@ def requires(step: Snapshot) -> bool:
                 if not any(table[name].WhichOneof("requires_type") == "provider_name" for table in tables):
                     return False
     return True
+
+
+@pytest.mark.parametrize("phase", ["preAuthz", "postAuthz"])
+@pytest.mark.parametrize("newer", ["other keys", "other claims", "back"])
+def test_a_move_that_is_left_for_a_newer_target_refuses_no_good_token(phase: str, newer: str) -> None:
+    """From each step of the move, and from each that was taken in part: the second phase may have to verify two things.
+
+    Envoy takes what has to hold one by one, and the first provider must not take the token from the second.
+    """
+    first = World(policies={"main": replace(MAIN, phase=phase)})
+    moved = World(policies={"main": edits(first.policies["main"])[0]})
+    newest = {
+        "other keys": replace(moved.policies["main"], keys=("main", "other")),
+        "other claims": replace(moved.policies["main"], claims="internal"),
+        "back": replace(first.policies["main"], claims="internal"),
+    }
+    memo = Memo()
+    target = snapshot(World(policies={"main": newest[newer]}), memo)
+    steps = (snapshot(first, memo), *plan_transition(snapshot(first, memo), snapshot(moved, memo), memo))
+    for planned, next_one in itertools.pairwise(steps):
+        for had in (planned, next_one):
+            model = ModelEnvoy(had)
+            for step in plan_transition(replace(had, proxy=planned.proxy), target, memo):
+                for resource in resources_of(step):
+                    model.take(resource)
+                    for host in PROTECTED:
+                        assert model.ask(Ask(host=host, token="dev")).passed
+                        assert not model.ask(Ask(host=host)).passed
