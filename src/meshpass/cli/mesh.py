@@ -22,6 +22,8 @@ from meshpass.cli.output import (
 
 if TYPE_CHECKING:
     from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord
+    from meshpass.localmesh.existing import ExistingServers
+    from meshpass.localmesh.meshfile import LocalMesh
 
 
 class StatusFormat(Enum):
@@ -40,7 +42,7 @@ def complete_apps(incomplete: str) -> list[str]:
     return [",".join((*given, name)) for name in offered]
 
 
-def up(
+def up(  # noqa: PLR0917 - options
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="Mesh file; the guide's three clusters unless said.", show_default=False),
@@ -56,9 +58,34 @@ def up(
             show_default=False,
         ),
     ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            "--clusters",
+            metavar="N",
+            min=1,
+            help="Only the management cluster and the first N workload clusters; 1 runs in one process.",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when the mesh is ready; it goes on.")] = False,
     feature_gates: Annotated[
         str, typer.Option("--feature-gates", metavar="K=V,…", help="Switches of behaviour.", show_default=False)
+    ] = "",
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            "--kubeconfig", help="Run on the API servers of this kubeconfig.", dir_okay=False, show_default=False
+        ),
+    ] = None,
+    contexts: Annotated[
+        str,
+        typer.Option(
+            "--contexts",
+            metavar="CLUSTER=CONTEXT,…",
+            help="The context of each cluster; clusters of the same name unless said.",
+            show_default=False,
+        ),
     ] = "",
 ) -> None:
     """Start a mesh on this machine: API servers, control plane, Envoys, workloads.
@@ -69,27 +96,30 @@ def up(
     Examples:
         meshpass up
 
-        meshpass up --apps httpbin
+        meshpass up --clusters 1 --apps httpbin
 
         meshpass up --detach && eval "$(meshpass env)" && kubectl get pods -A
 
         meshpass up -f mesh.yaml --dir /tmp/mesh
 
         meshpass up --feature-gates=GatewayDefaultDenyAllHTTPRequests=true
+
+        meshpass up --kubeconfig ~/.kube/config --contexts mgmt=kind-mgmt,cluster1=kind-east,cluster2=kind-west
     """
     with reported_errors():
         from meshpass.localmesh.detach import RunnerOptions
         from meshpass.localmesh.directory import state_directory
         from meshpass.localmesh.meshfile import default_mesh_path
         from meshpass.localmesh.parse import load_mesh_file
-        from meshpass.localmesh.selection import keep_apps
+        from meshpass.localmesh.selection import select
         from meshpass.translate.settings import parse_feature_gates
 
         state = state_directory(directory)
         path = file or default_mesh_path()
         # Mistakes are told before a second process is started, and here, where people look.
-        options = RunnerOptions(feature_gates=feature_gates, apps=_split(apps))
-        keep_apps(load_mesh_file(path), options.apps)
+        mesh = select(load_mesh_file(path), clusters=clusters, apps=_split(apps))
+        servers = _find_servers(kubeconfig, contexts, mesh)
+        options = RunnerOptions(feature_gates=feature_gates, apps=_split(apps), clusters=clusters, servers=servers)
         parse_feature_gates(options.feature_gates)
         say(f"starting a mesh on {state.path}")
         if detach:
@@ -108,6 +138,24 @@ def up(
                 options,
             )
             say("the mesh has stopped")
+
+
+def _find_servers(kubeconfig: Path | None, contexts: str, mesh: LocalMesh) -> ExistingServers | None:
+    """The API servers that the options name, looked at; None without options."""
+    from meshpass.errors import LocalMeshError
+    from meshpass.kube.credentials import read_access
+    from meshpass.localmesh.existing import ExistingServers, keep_served, parse_contexts
+
+    if kubeconfig is None:
+        if contexts:
+            raise LocalMeshError("--contexts is about the contexts of --kubeconfig", hint="name the kubeconfig")
+        return None
+    named = parse_contexts(contexts) or {cluster.name: cluster.name for cluster in mesh.clusters}
+    keep_served(mesh, named)
+    path = kubeconfig.expanduser().absolute()
+    for context in named.values():
+        read_access(path, context)
+    return ExistingServers(kubeconfig=str(path), contexts=named)
 
 
 def _split(lists: list[str] | None) -> tuple[str, ...] | None:

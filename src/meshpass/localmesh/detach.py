@@ -14,6 +14,7 @@ from meshpass.errors import LocalMeshError
 from meshpass.localmesh import guard
 from meshpass.localmesh.announcement import Announce, Announcement
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
+from meshpass.localmesh.existing import ExistingServers
 from meshpass.localmesh.logfile import last_lines
 
 
@@ -32,6 +33,10 @@ class RunnerOptions(msgspec.Struct, frozen=True, kw_only=True):
     feature_gates: str = ""
     apps: tuple[str, ...] | None = None
     """Only these sample apps of the mesh file; None for all of them."""
+    servers: ExistingServers | None = None
+    """The API servers to run on; None: those that come with the mesh."""
+    clusters: int | None = None
+    """Only the management cluster and so many workload clusters of the mesh file; None for all of them."""
 
 
 def start_detached(

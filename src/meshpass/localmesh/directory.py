@@ -31,11 +31,14 @@ class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     management: bool
     port: int
+    """Of its API server on this machine; 0 for one that somebody else runs."""
+    url: str = ""
+    """Where that one is."""
 
     @property
     def server(self) -> str:
         """The API server's URL."""
-        return f"https://127.0.0.1:{self.port}"
+        return self.url or f"https://127.0.0.1:{self.port}"
 
 
 class WorkloadRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

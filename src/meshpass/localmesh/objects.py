@@ -175,7 +175,9 @@ def _pod(workload: Workload, placement: Placement) -> Raw:
         "metadata": metadata | {"annotations": annotations},
         "spec": {
             "serviceAccountName": workload.service_account,
-            "nodeName": "localhost",
+            # A scheduler that is nowhere: no node of a real cluster takes the Pod.
+            "schedulerName": MANAGED["app.kubernetes.io/managed-by"],
+            "automountServiceAccountToken": False,
             "containers": [
                 {"name": main, "image": _image(main), "ports": ports},
                 *({"name": name, "image": _image(name)} for name in others),

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from meshpass.errors import ApiError
 from meshpass.kube.apply import apply_raw
 from meshpass.kube.client import KubeClient, PatchType
 from meshpass.kube.gather import gather_all
-from meshpass.kube.resource import DiscoveredKind, ResourceKind
+from meshpass.kube.resource import DiscoveredKind, Raw, ResourceKind
 from meshpass.localmesh.meshfile import LocalMesh
 from meshpass.localmesh.objects import (
     MANAGED,
@@ -36,6 +37,7 @@ _FOLLOWING: tuple[ResourceKind, ...] = (
 _CLUSTERS = DiscoveredKind(
     group="admin.gloo.solo.io", version="v2", kind="KubernetesCluster", plural="kubernetesclusters", namespaced=True
 )
+_UNPROCESSABLE = 422
 _WORKSPACES = DiscoveredKind(
     group="admin.gloo.solo.io", version="v2", kind="Workspace", plural="workspaces", namespaced=True
 )
@@ -64,7 +66,7 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
         client, kinds, {(raw["kind"], raw["metadata"]["namespace"], raw["metadata"]["name"]) for raw in desired}
     )
     for raw in desired:
-        await apply_raw(client, raw)
+        await _store(client, raw)
     started = datetime.now(UTC)
     for workload in mesh.workloads:
         if workload.cluster == cluster:
@@ -76,6 +78,24 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
         await client.patch_raw(_SERVICE, namespace, name, status, content_type=PatchType.MERGE, subresource="status")
     if cluster == mesh.management.name and mesh.default_workspace and not (await client.list_raw(_WORKSPACES)).items:
         await apply_raw(client, default_workspace(mesh))
+
+
+async def _store(client: KubeClient, raw: Raw) -> None:
+    """The server has the object, but for an EndpointSlice that it refuses.
+
+    Kubernetes lets nobody write loopback addresses there: the Service's endpoints are then the Pods that it selects.
+    """
+    try:
+        await apply_raw(client, raw)
+    except ApiError as error:
+        if error.code != _UNPROCESSABLE:
+            raise
+        if raw["kind"] == "Pod":
+            # Most of a Pod's spec cannot be changed.
+            await client.delete(_POD, raw["metadata"]["namespace"], raw["metadata"]["name"])
+            await apply_raw(client, raw)
+        elif raw["kind"] != "EndpointSlice":
+            raise
 
 
 async def _prune(client: KubeClient, kinds: tuple[ResourceKind, ...], desired: set[tuple[str, str, str]]) -> None:

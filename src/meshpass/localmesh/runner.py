@@ -17,8 +17,9 @@ from meshpass.errors import MeshpassError
 from meshpass.localmesh.announcement import Announce
 from meshpass.localmesh.detach import RunnerOptions, Said
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
+from meshpass.localmesh.existing import keep_served
 from meshpass.localmesh.parse import load_mesh_file
-from meshpass.localmesh.selection import keep_apps
+from meshpass.localmesh.selection import select
 
 
 def main(arguments: list[str]) -> int:
@@ -66,11 +67,13 @@ def run_supervisor(
     from meshpass.translate.settings import parse_feature_gates
 
     options = options or RunnerOptions()
+    mesh = select(load_mesh_file(mesh_file), clusters=options.clusters, apps=options.apps)
     settings = SupervisorSettings(
-        mesh=keep_apps(load_mesh_file(mesh_file), options.apps),
+        mesh=mesh if options.servers is None else keep_served(mesh, options.servers.contexts),
         base_directory=mesh_file.absolute().parent,
         state=state,
         gates=parse_feature_gates(options.feature_gates),
+        servers=options.servers,
     )
     # Detached, standard error is the supervisor's log; in the foreground it is where people read.
     log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)

@@ -29,6 +29,7 @@ from meshpass.localmesh.directory import (
     control_socket,
 )
 from meshpass.localmesh.envoy_binary import find_envoy
+from meshpass.localmesh.existing import ExistingServers, use_api_servers
 from meshpass.localmesh.listening import find_silent
 from meshpass.localmesh.logfile import last_lines
 from meshpass.localmesh.meshfile import LocalMesh, Workload
@@ -61,6 +62,8 @@ class SupervisorSettings:
     """What relative paths of the mesh file start from."""
     state: StateDirectory
     gates: FeatureGates = field(default_factory=FeatureGates)
+    servers: ExistingServers | None = None
+    """The API servers to run on; None: those that come with the mesh."""
 
 
 @asynccontextmanager
@@ -109,7 +112,12 @@ async def _run_everything(
     async with _children(tuple(app for app in apps if app), announce):
         started = time.monotonic()
         pods = local_pods(mesh, placements, state=state, base_directory=settings.base_directory)
-        async with run_api_servers(mesh, state, previous, pods) as clusters:
+        served = (
+            run_api_servers(mesh, state, previous, pods)
+            if settings.servers is None
+            else use_api_servers(mesh, state, settings.servers)
+        )
+        async with served as clusters:
             _announce_step(announce, f"API servers of {', '.join(one.name for one in clusters)} answer", started)
             record = _record(settings, envoys.run_directory, clusters, placements)
             state.write_record(record)
