@@ -398,7 +398,7 @@ async def test_discovery_tells_of_both(kubectl: Kubectl):
 
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
-    with running_mesh(apps=("httpbin",)) as running:
+    with running_mesh(apps=("httpbin",), clusters=1) as running:
         yield running
 
 

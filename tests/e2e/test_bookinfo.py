@@ -58,7 +58,7 @@ spec:
 @pytest.fixture(scope="module")
 def mesh() -> Iterator[Mesh]:
     """The whole default mesh."""
-    with running_mesh() as running:
+    with running_mesh(clusters=1) as running:
         yield running
 
 

@@ -72,7 +72,7 @@ def mesh() -> Iterator[Mesh]:
     """Of a short path, as Unix sockets need."""
     directory = Path(tempfile.mkdtemp(prefix="mpk-", dir="/tmp"))
     try:
-        with running_mesh(directory=directory / "mesh", apps=("httpbin",)) as running:
+        with running_mesh(directory=directory / "mesh", apps=("httpbin",), clusters=1) as running:
             yield running
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -22,7 +22,7 @@ import sys, urllib.request
 request = urllib.request.Request("http://www.example.com/get", headers={"X-httpbin-mesh": "true"})
 print(urllib.request.urlopen(request, timeout=10).status)
 """
-UP = ("up", "--detach", "--apps", "httpbin")
+UP = ("up", "--detach", "--clusters", "1", "--apps", "httpbin")
 PROXIES = 3
 """Of httpbin, the client and the gateway."""
 
@@ -107,7 +107,7 @@ def test_status_shows_every_proxy_in_sync(shell):
         "gateway~cluster1~gloo-mesh-gateways~istio-ingressgateway",
     }
     assert "(gateway)" in next(line for line in table.splitlines() if "istio-ingressgateway" in line)
-    assert [cluster["name"] for cluster in document["mesh"]["clusters"]] == ["mgmt", "cluster1", "cluster2"]
+    assert [cluster["name"] for cluster in document["mesh"]["clusters"]] == ["mgmt", "cluster1"]
 
 
 def test_env_leads_to_the_clusters(shell):
@@ -304,7 +304,7 @@ def test_ctrl_c_ends_a_mesh_in_the_foreground(shell):
     own = Shell(shell.directory / "front")
     own.directory.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "meshpass.cli.main", "up", "--apps", "httpbin"],
+        [sys.executable, "-m", "meshpass.cli.main", "up", "--clusters", "1", "--apps", "httpbin"],
         env=own.environment,
         cwd=own.directory,
         stderr=subprocess.PIPE,
@@ -331,7 +331,9 @@ def test_an_up_that_nobody_waits_for_any_more_comes_to_nothing(shell):
     own = Shell(shell.directory / "alone")
     own.directory.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "meshpass.cli.main", "up", "--detach"], env=own.environment, stderr=subprocess.PIPE
+        [sys.executable, "-m", "meshpass.cli.main", "up", "--detach", "--clusters", "1"],
+        env=own.environment,
+        stderr=subprocess.PIPE,
     ) as up:
         assert up.stderr is not None
         while b"API servers" not in up.stderr.readline():

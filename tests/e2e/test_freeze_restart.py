@@ -55,7 +55,7 @@ def told(mesh: Mesh) -> str:
 
 def test_a_broken_tree_stays_as_it_was_over_a_restart_and_goes_on_when_it_is_mended(tmp_path: Path) -> None:
     """Neither the edit of the root nor the child's is served as long as one of them is broken."""
-    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",)) as mesh:
+    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",), clusters=1) as mesh:
         mesh.apply(CHILD.format(service="httpbin"), context="cluster1")
         mesh.apply(ROOT.format(mode="FREEZE_CONFIG", body="first"), context="cluster1")
         assert answers(mesh) == ("first", 200)
@@ -67,7 +67,7 @@ def test_a_broken_tree_stays_as_it_was_over_a_restart_and_goes_on_when_it_is_men
         assert told(mesh).startswith("WARNING")
         assert "what was accepted last is served" in told(mesh)
 
-    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",)) as mesh:
+    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",), clusters=1) as mesh:
         assert answers(mesh) == ("first", 200)
 
         mesh.apply(CHILD.format(service="httpbin"), context="cluster1")
@@ -76,7 +76,7 @@ def test_a_broken_tree_stays_as_it_was_over_a_restart_and_goes_on_when_it_is_men
 
 def test_a_tree_that_breaks_under_another_mode_is_not_mended_by_freezing(tmp_path: Path) -> None:
     """Changing the failure mode while the tree is broken keeps the 500 of the broken route (behaviour §5.8)."""
-    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",)) as mesh:
+    with running_mesh(directory=tmp_path / "mesh", apps=("httpbin",), clusters=1) as mesh:
         mesh.apply(CHILD.format(service="httpbin"), context="cluster1")
         mesh.apply(ROOT.format(mode="ROUTE_REPLACEMENT", body="first"), context="cluster1")
         mesh.apply(CHILD.format(service="nothing"), context="cluster1")

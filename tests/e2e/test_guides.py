@@ -162,7 +162,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     for program in ("bash", "curl"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not on PATH: the guides use it")
-    with running_mesh() as mesh:
+    with running_mesh(clusters=1) as mesh:
         shell = Shell(mesh, tmp_path_factory.mktemp("guides"))
         shell.run(FIRST, prepared=False)
         yield shell

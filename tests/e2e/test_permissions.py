@@ -31,7 +31,7 @@ from meshpass.kube.rbac import role_rules
 from meshpass.localmesh.directory import StateDirectory
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.parse import load_mesh_file
-from meshpass.localmesh.selection import keep_apps
+from meshpass.localmesh.selection import select
 from meshpass.localmesh.supervisor import SupervisorSettings, run_local_mesh
 from meshpass.memo import Memo
 
@@ -174,7 +174,7 @@ async def test_every_request_is_allowed_and_every_permission_is_needed(
     """Objects come and change, a status meets a conflict, Envoy refuses the same twice: each asks for more."""
     path = default_mesh_path()
     settings = SupervisorSettings(
-        mesh=keep_apps(load_mesh_file(path), ("httpbin",)),
+        mesh=select(load_mesh_file(path), clusters=1, apps=("httpbin",)),
         base_directory=path.parent,
         state=StateDirectory(path=directory / "mesh"),
     )

@@ -176,18 +176,23 @@ class Mesh:
 
 @contextmanager
 def running_mesh(
-    mesh_file: Path | None = None, *, directory: Path | None = None, apps: tuple[str, ...] | None = None
+    mesh_file: Path | None = None,
+    *,
+    directory: Path | None = None,
+    apps: tuple[str, ...] | None = None,
+    clusters: int | None = None,
 ) -> Iterator[Mesh]:
     """A mesh of the file (the default one unless said) that is ready inside the context and gone after it.
 
-    With ``apps``, only these sample apps of it are started.
+    With ``apps``, only these sample apps of it are started; with ``clusters``, only so many workload clusters, and with
+    one of them everything is in one process, which is ready sooner.
     ``directory`` is its state directory, which is then kept; without it a temporary one is used. The supervisor dies
     with the test process even when that is killed.
     """
     temporary = tempfile.mkdtemp(prefix="meshpass-test-")
     state = StateDirectory(path=directory or Path(temporary) / "mesh")
     try:
-        options = RunnerOptions(apps=apps)
+        options = RunnerOptions(apps=apps, clusters=clusters)
         record = start_detached(mesh_file or default_mesh_path(), state, lambda _: None, options, tied=True)
         yield Mesh(state=state, record=record)
     finally:

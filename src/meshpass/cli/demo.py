@@ -67,8 +67,8 @@ def _run(directory: Path, state: StateDirectory, *, tied: bool) -> None:
     from meshpass.localmesh.detach import RunnerOptions, start_detached
     from meshpass.localmesh.meshfile import default_mesh_path
 
-    print_data(f"$ export MESHPASS_DIR={state.path}\n$ meshpass up --detach --apps httpbin")
-    options = RunnerOptions(apps=("httpbin",))
+    print_data(f"$ export MESHPASS_DIR={state.path}\n$ meshpass up --detach --clusters 1 --apps httpbin")
+    options = RunnerOptions(apps=("httpbin",), clusters=1)
     record = start_detached(default_mesh_path(), state, say_announcement, options, tied=tied)
     Guide(directory=directory, state=state, record=record, show=print_data).walk()
     say(f"\n{paint('good', 'Every answer is as the guide shows.', to=2)}")

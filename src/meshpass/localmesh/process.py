@@ -1,4 +1,4 @@
-"""Child processes: started through the guard, logged, started anew when they crash, ended with their owner."""
+"""Child processes: started through the guard, logged, started anew when they crash, stopped when asked to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -48,15 +48,45 @@ class ProcessSpec:
     children: Children = Children.NONE
 
 
-class ChildProcess:
-    """Keeps one child running until cancelled."""
+def _ignore() -> None:
+    """Nobody is told."""
 
-    def __init__(self, spec: ProcessSpec, *, announce: Announce) -> None:
+
+class ChildProcess:
+    """Keeps one child running until cancelled, but for the time between `stop` and `start`."""
+
+    def __init__(self, spec: ProcessSpec, *, announce: Announce, on_change: Callable[[], None] = _ignore) -> None:
         self.spec = spec
         self.pid: int | None = None
         """The child's process id while it runs (the guard's, for GROUP)."""
         self.restarts = 0
         self._announce = announce
+        self._on_change = on_change
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self._gone = asyncio.Event()
+        self._gone.set()
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """True from `stop` to `start`."""
+        return not self._wanted.is_set()
+
+    async def stop(self) -> None:
+        """The child is gone, and is not started before somebody says so; of a stopped one nothing changes.
+
+        It gets SIGTERM, after 0.9 s SIGKILL.
+        """
+        self._wanted.clear()
+        if self._process is not None:
+            await stop_process(self._process)
+        await self._gone.wait()
+        self._on_change()
+
+    def start(self) -> None:
+        """The child is started, if it was stopped."""
+        self._wanted.set()
 
     async def run(self) -> None:
         """Runs the child for ever: when it ends it is started anew, after a pause that doubles from 0.1 s to 5 s.
@@ -67,8 +97,12 @@ class ChildProcess:
         pause = _FIRST_PAUSE
         try:
             while True:
+                await self._wanted.wait()
                 started = time.monotonic()
                 code = await self._run_once(log)
+                if self.stopped:
+                    pause = _FIRST_PAUSE
+                    continue
                 if time.monotonic() - started > _HEALTHY_AFTER:
                     pause = _FIRST_PAUSE
                 self.restarts += 1
@@ -80,6 +114,15 @@ class ChildProcess:
             log.close()
 
     async def _run_once(self, log: LogFile) -> int:
+        self._gone.clear()
+        try:
+            return await self._run_process(log)
+        finally:
+            self.pid = self._process = None
+            self._gone.set()
+            self._on_change()
+
+    async def _run_process(self, log: LogFile) -> int:
         log.begin()
         mode = self.spec.children if sys.platform == "linux" else Children.GROUP
         process = await asyncio.create_subprocess_exec(
@@ -92,8 +135,11 @@ class ChildProcess:
             # A Ctrl-C in the terminal is the supervisor's to handle.
             start_new_session=True,
         )
-        self.pid = process.pid
+        self.pid, self._process = process.pid, process
+        self._on_change()
         try:
+            if self.stopped:  # while it was being started
+                await stop_process(process)
             if process.stdout is not None:
                 while data := await process.stdout.read(64 * 1024):
                     log.write(data)
@@ -101,7 +147,6 @@ class ChildProcess:
         finally:
             if process.returncode is None:
                 await stop_process(process)
-            self.pid = None
 
 
 async def stop_process(process: asyncio.subprocess.Process) -> None:

@@ -1,4 +1,4 @@
-"""Children are logged, started anew, and do not outlive the supervisor."""
+"""Children are logged, started anew, stopped on request, and do not outlive the supervisor."""
 
 from __future__ import annotations
 
@@ -96,6 +96,61 @@ async def test_a_crashed_child_is_started_anew_and_named(tmp_path):
     assert pids[1] != first
     text = f"the child was ended by SIGSEGV, starting it anew (log: {tmp_path / 'child.log'})"
     assert said == [Announcement(text=text, trouble=True)]
+
+
+@pytest.mark.parametrize("children", list(Children))
+async def test_a_stopped_child_stays_away_until_it_is_started(tmp_path, children):
+    """Nobody is told of a crash; stopping and starting twice is as once; every change is told."""
+    said, pids = [], []
+    async with asyncio.TaskGroup() as group:
+        child = ChildProcess(
+            spec(tmp_path, FOREVER, children=children), announce=said.append, on_change=lambda: pids.append(child.pid)
+        )
+        task = group.create_task(child.run())
+        (first,) = await wait_until(lambda: numbers(tmp_path / "child.log", 2))
+        await child.stop()
+        await child.stop()
+        assert child.stopped
+        assert (child.pid, alive(first)) == (None, False)
+        child.start()
+        child.start()
+        _, second = await wait_until(lambda: numbers(tmp_path / "child.log", 4))
+        assert not child.stopped
+        assert alive(second)
+        task.cancel()
+
+    assert said == []
+    assert child.restarts == 0
+    assert [pid is None for pid in pids][:3] == [False, True, True]
+
+
+async def test_a_child_that_is_just_being_started_is_stopped_too(tmp_path):
+    """At whatever moment it is asked, there is no child when it is answered."""
+    child = ChildProcess(spec(tmp_path, FOREVER), announce=print)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(child.run())
+        for turns in range(6):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await child.stop()
+            assert child.pid is None
+            assert psutil.Process().children() == []
+            child.start()
+        task.cancel()
+
+
+async def test_a_crashed_child_that_waits_for_its_start_can_be_stopped(tmp_path):
+    """It is not started at the end of its pause."""
+    said = []
+    async with asyncio.TaskGroup() as group:
+        child = ChildProcess(spec(tmp_path, ("sh", "-c", "echo was here")), announce=said.append)
+        task = group.create_task(child.run())
+        await wait_until(lambda: said)
+        await child.stop()
+        runs = (tmp_path / "child.log").read_text().count("was here")
+        child.start()
+        await wait_until(lambda: (tmp_path / "child.log").read_text().count("was here") > runs)
+        task.cancel()
 
 
 async def test_a_program_that_is_not_there_is_in_the_log(tmp_path):
