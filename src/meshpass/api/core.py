@@ -48,10 +48,30 @@ class ServiceSpec(CoreStruct):
     external_name: str = ""
 
 
+class LoadBalancerIngress(CoreStruct):
+    """Where a load balancer is reached: one of both."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(CoreStruct):
+    """What a load balancer in front of a Service says of itself."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(CoreStruct):
+    """Where a Service is reached from beyond its cluster."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
 class Service(CoreObject):
     """A stable name in front of pods."""
 
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
 
 class ObjectRef(CoreStruct):

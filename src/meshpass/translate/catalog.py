@@ -11,10 +11,12 @@ from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.memo import Memo
+from meshpass.translate.clusterdomain import DEFAULT_DOMAIN
 from meshpass.translate.credential import Credentials
 from meshpass.translate.destinationreport import count_destinations, gather_findings
 from meshpass.translate.externalentry import ExternalEntry
 from meshpass.translate.externalservices import choose_endpoints, translate_external_services
+from meshpass.translate.federation import Federation, make_federation
 from meshpass.translate.finding import Finding
 from meshpass.translate.service import ServiceEntry, Services, make_service_entry
 from meshpass.translate.virtualdestinations import translate_virtual_destinations
@@ -37,6 +39,7 @@ class Catalog:
     """Those that some workspace reads; sorted."""
     outside_by_workspace: Mapping[str, tuple[ExternalEntry | VirtualEntry, ...]]
     """Both, oldest first."""
+    federation: Federation
     workspaces: WorkspaceIndex
     clusters: frozenset[str]
     """The clusters of the mesh."""
@@ -68,6 +71,7 @@ def make_catalog(  # noqa: PLR0917
     virtual_destinations: Mapping[ObjectKey, VirtualDestination],
     workspaces: WorkspaceIndex,
     clusters: frozenset[str],
+    domains: Mapping[str, str],
     management_cluster: str,
     system_authorities: str,
     credentials: Credentials,
@@ -76,11 +80,11 @@ def make_catalog(  # noqa: PLR0917
 ) -> Catalog:
     """Everything in its one form; to be called through the memo. What did not change keeps its identity.
 
-    ``system_authorities`` is the path, for the proxies, of the authorities that are believed where an object names
+    ``domains`` come from ``find_domains``. ``system_authorities`` is the path, for the proxies, of the authorities that are believed where an object names
     none; empty if there is no such file. ``credentials`` come from ``index_credentials``. ``problems`` are what was
     wrong with manifests: an object that could not be read whole is not sent to.
     """
-    entries = memo(_index_services, services, memo)
+    entries = memo(_index_services, services, domains, memo)
     by_workspace = memo(_by_workspace, entries, workspaces)
     chosen = memo(choose_endpoints, external_services, external_endpoints, workspaces, problems)
     external = memo(
@@ -110,6 +114,7 @@ def make_catalog(  # noqa: PLR0917
         external_services=external,
         virtual_destinations=virtual.entries,
         outside_by_workspace=outside,
+        federation=memo(make_federation, by_workspace, workspaces, memo),
         workspaces=workspaces,
         clusters=clusters,
         findings=memo(gather_findings, external, external_endpoints, virtual, outside, chosen),
@@ -117,8 +122,11 @@ def make_catalog(  # noqa: PLR0917
     )
 
 
-def _index_services(services: Mapping[ObjectKey, Service], memo: Memo) -> Services:
-    return {key: memo(make_service_entry, key, services[key]) for key in sorted(services)}
+def _index_services(services: Mapping[ObjectKey, Service], domains: Mapping[str, str], memo: Memo) -> Services:
+    return {
+        key: memo(make_service_entry, key, services[key], domains.get(key.cluster, DEFAULT_DOMAIN))
+        for key in sorted(services)
+    }
 
 
 def _by_workspace(services: Services, workspaces: WorkspaceIndex) -> Mapping[str, tuple[ServiceEntry, ...]]:

@@ -47,12 +47,19 @@ class DestinationProblem(NamedTuple):
 
 
 def resolve_destination(
-    reference: DestinationReference, referrer: ObjectKey, path: str, catalog: Catalog, *, http: bool = True
+    reference: DestinationReference,
+    referrer: ObjectKey,
+    path: str,
+    catalog: Catalog,
+    *,
+    http: bool = True,
+    by_proxies: bool = True,
 ) -> Destination | DestinationProblem:
     """What a reference of ``referrer`` means; missing parts are the referrer's own. Its workspace has it, or imports it.
 
     ``http`` is false for routes that pass on connections: where the port speaks TLS and the object does not say how,
-    it is then the client that speaks it.
+    it is then the client that speaks it. ``by_proxies`` is false where no proxy sends anything: then it does not matter
+    whether the Services of another cluster are federated.
     """
     if reference.aws_lambda is not None:
         return DestinationProblem(f"{path}.awsLambda", NO_EFFECT_YET)
@@ -66,12 +73,9 @@ def resolve_destination(
         reference.ref.name,
     )
     entry = catalog.get(key)
-    if entry is None:
-        return _missing(key, path, catalog)
     owner, user = catalog.workspaces.place_owner(key), catalog.workspaces.owner(referrer)
-    if not catalog.workspaces.sharing.shares(key, entry.labels, owner, user):
-        reason = catalog.workspaces.sharing.why_not(key, entry.labels, owner, user)
-        return DestinationProblem(f"{path}.ref", f"{kind} {key.name} of {_place(key)} {reason}")
+    if entry is None or not catalog.workspaces.sharing.shares(key, entry.labels, owner, user):
+        return _missing(key, entry, user, path, catalog)
     subset = tuple(sorted(reference.subset.items()))
     if subset and isinstance(entry, ExternalEntry):
         return DestinationProblem(f"{path}.subset", f"{kind} {key.name} has no pods, and so no subsets of them")
@@ -86,17 +90,46 @@ def resolve_destination(
         message = f"{kind} {key.name} has no port {named}; it has {known}"
     if found is None:
         return DestinationProblem(f"{path}.port", message)
-    if subset and isinstance(found, VirtualPort) and found.external_services:
-        return DestinationProblem(
-            f"{path}.subset", f"{kind} {key.name} has ExternalServices behind it, without subsets"
-        )
-    problem = "" if isinstance(found, ServicePort) else found.why_not(http=http)
-    if problem:
-        return DestinationProblem(f"{path}.ref", f"{kind} {key.name}: {problem}")
+    if isinstance(found, ServicePort):
+        across = by_proxies and key.cluster != referrer.cluster
+        problem = _why_not_federated(key, found, owner, path, catalog) if across else None
+    else:
+        problem = _why_not(key, found, path, subset, http=http)
+    if problem is not None:
+        return problem
     return make_destination(entry, found, subset, http=http)
 
 
-def _missing(key: ObjectKey, path: str, catalog: Catalog) -> DestinationProblem:
+def _why_not_federated(
+    key: ObjectKey, port: ServicePort, owner: str | None, path: str, catalog: Catalog
+) -> DestinationProblem | None:
+    reason = catalog.federation.why_not(key, port.number, owner)
+    message = f"Service {key.name} of {_place(key)}, port {port.number}, {reason}"
+    return DestinationProblem(f"{path}.ref.cluster", message) if reason else None
+
+
+def _why_not(
+    key: ObjectKey, port: ExternalPort | VirtualPort, path: str, subset: tuple[tuple[str, str], ...], *, http: bool
+) -> DestinationProblem | None:
+    if subset and isinstance(port, VirtualPort) and port.external_services:
+        message = f"{key.kind} {key.name} has ExternalServices behind it, without subsets"
+        return DestinationProblem(f"{path}.subset", message)
+    problem = port.why_not(http=http)
+    return DestinationProblem(f"{path}.ref", f"{key.kind} {key.name}: {problem}") if problem else None
+
+
+def _missing(
+    key: ObjectKey,
+    entry: ServiceEntry | ExternalEntry | VirtualEntry | None,
+    user: str | None,
+    path: str,
+    catalog: Catalog,
+) -> DestinationProblem:
+    """Why a workspace knows no such object."""
+    if entry is not None:
+        owner = catalog.workspaces.place_owner(key)
+        reason = catalog.workspaces.sharing.why_not(key, entry.labels, owner, user)
+        return DestinationProblem(f"{path}.ref", f"{key.kind} {key.name} of {_place(key)} {reason}")
     if key.cluster not in catalog.clusters:
         known = ", ".join(sorted(catalog.clusters))
         return DestinationProblem(f"{path}.ref.cluster", f"there is no cluster {key.cluster}; known: {known}")

@@ -19,12 +19,15 @@ class KnownHost(NamedTuple):
     """Hosts, the full one last for a Service; ``*`` may begin one. IP addresses too."""
     port: int
     destination: Destination
+    apart: bool = False
+    """True: each name may come to mean something else by itself. False: they are the names of one thing, of a Service."""
 
 
 def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHost, ...]:
     """What a sidecar in that place reaches: the Services of its cluster, then what its workspace has beside them.
 
-    To be called through the memo. Services are sorted; of the others the workspace's own come first, then those that it
+    That is federated Services, by their hosts, and what is outside. To be called through the memo. Services are sorted; of
+    the others the workspace's own come first, then those that it
     imports, each oldest first, so that the first of several with one name and port is the one that has it.
     """
     workspace = catalog.workspaces.owners.get((cluster, namespace))
@@ -34,13 +37,27 @@ def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHo
         if key.cluster == cluster
         for port in service.ports
     ]
-    for entry in _outside(workspace, catalog) if workspace is not None else ():
+    if workspace is None:
+        return tuple(found)
+    found.extend(_federated(workspace, catalog))
+    for entry in _outside(workspace, catalog):
         for port in entry.ports:
             # Where proxies start TLS because they are told to, clients speak plain text to them, not TLS inside of TLS.
             http = port.protocol.http or (port.protocol is Protocol.TLS and port.tunnel.tls is not None)
             if not port.why_not(http=http):
                 found.extend(_of_port(entry, port, http=http))
     return tuple(found)
+
+
+def _federated(workspace: str, catalog: Catalog) -> Iterator[KnownHost]:
+    """The hosts of federated Services, of whatever cluster: of the workspace, and of those that it imports them from."""
+    sharing = catalog.workspaces.sharing
+    for owner in (workspace, *sorted(sharing.sources(workspace))):
+        for key, (service, ports, host) in catalog.federation.of(owner).services.items():
+            if host and sharing.shares(key, service.labels, owner, workspace):
+                for port in service.ports:
+                    if port.number in ports:
+                        yield KnownHost((host,), port.number, make_destination(service, port), apart=True)
 
 
 def _outside(workspace: str, catalog: Catalog) -> Iterator[ExternalEntry | VirtualEntry]:
@@ -61,6 +78,6 @@ def _of_port(
 ) -> Iterator[KnownHost]:
     if isinstance(entry, ExternalEntry) and isinstance(port, ExternalPort) and entry.by_name:
         for name in entry.names:
-            yield KnownHost((name,), port.number, make_external_destination(entry, port, name, http=http))
+            yield KnownHost((name,), port.number, make_external_destination(entry, port, name, http=http), apart=True)
     elif entry.names:
-        yield KnownHost(entry.names, port.number, make_destination(entry, port, http=http))
+        yield KnownHost(entry.names, port.number, make_destination(entry, port, http=http), apart=True)

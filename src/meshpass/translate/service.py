@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from meshpass.api.core import Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.translate.age import age
+from meshpass.translate.clusterdomain import DEFAULT_DOMAIN
 from meshpass.translate.connection import Connection
 from meshpass.translate.protocol import Protocol, service_protocol
 from meshpass.translate.socketaddress import is_port
-
-CLUSTER_DOMAIN = "cluster.local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +42,13 @@ class ServiceEntry:
     ports: tuple[ServicePort, ...]
     age: tuple[str, str, str, str] = ("", "", "", "")
     """Sorts the oldest first."""
+    domain: str = DEFAULT_DOMAIN
+    """What the full names of its cluster end in."""
 
     @property
     def host(self) -> str:
         """Its full name."""
-        return f"{self.key.name}.{self.key.namespace}.svc.{CLUSTER_DOMAIN}".lower()
+        return f"{self.key.name}.{self.key.namespace}.svc.{self.domain}".lower()
 
     def port(self, number: int) -> ServicePort | None:
         """The port of this number; None if it has none."""
@@ -63,10 +64,15 @@ class ServiceEntry:
 Services = Mapping[ObjectKey, ServiceEntry]
 
 
-def make_service_entry(key: ObjectKey, service: Service) -> ServiceEntry:
-    """A Service with its TCP ports, each number once. It does not depend on endpoints, so routes need not follow those."""
+def make_service_entry(key: ObjectKey, service: Service, domain: str = DEFAULT_DOMAIN) -> ServiceEntry:
+    """A Service with its TCP ports, each number once. It does not depend on endpoints, so routes need not follow those.
+
+    ``domain`` is that of its cluster.
+    """
     ports: dict[int, ServicePort] = {}
     for port in service.spec.ports:
         if port.protocol == "TCP" and is_port(port.port):
             ports.setdefault(port.port, ServicePort(name=port.name, number=port.port, protocol=service_protocol(port)))
-    return ServiceEntry(key=key, labels=service.metadata.labels, ports=tuple(ports.values()), age=age(key, service))
+    return ServiceEntry(
+        key=key, labels=service.metadata.labels, ports=tuple(ports.values()), age=age(key, service), domain=domain
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.catalog import build_catalog, external_service, service, virtual_destination
+from tests.support.catalog import FEDERATED, build_catalog, external_service, service, virtual_destination
 
 from meshpass.api.common import AwsLambda, DestinationKind, DestinationReference, ObjectReference, PortSelector
 from meshpass.api.objectset import ObjectKey
@@ -30,6 +30,7 @@ CATALOG = build_catalog(
         hosts=["virtual.example"], services=[{"labels": {"app": "one"}}], ports=[{"number": 80, "protocol": "HTTP"}]
     ),
     virtual_destination("outside", externalServices=[{}], ports=[{"number": 80, "protocol": "HTTP"}]),
+    workspaces=FEDERATED,
 )
 
 
