@@ -24,6 +24,7 @@ from meshpass.kube.discovery import discover
 from meshpass.localmesh.control import ControlStatus, read_status, wait_in_sync
 from meshpass.localmesh.detach import RunnerOptions, start_detached
 from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord, control_socket
+from meshpass.localmesh.existing import ExistingServers
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.stop import stop_mesh
 
@@ -181,18 +182,19 @@ def running_mesh(
     directory: Path | None = None,
     apps: tuple[str, ...] | None = None,
     clusters: int | None = None,
+    servers: ExistingServers | None = None,
 ) -> Iterator[Mesh]:
     """A mesh of the file (the default one unless said) that is ready inside the context and gone after it.
 
     With ``apps``, only these sample apps of it are started; with ``clusters``, only so many workload clusters, and with
-    one of them everything is in one process, which is ready sooner.
+    one of them everything is in one process, which is ready sooner. With ``servers``, it runs on these API servers.
     ``directory`` is its state directory, which is then kept; without it a temporary one is used. The supervisor dies
     with the test process even when that is killed.
     """
     temporary = tempfile.mkdtemp(prefix="meshpass-test-")
     state = StateDirectory(path=directory or Path(temporary) / "mesh")
     try:
-        options = RunnerOptions(apps=apps, clusters=clusters)
+        options = RunnerOptions(apps=apps, clusters=clusters, servers=servers)
         record = start_detached(mesh_file or default_mesh_path(), state, lambda _: None, options, tied=True)
         yield Mesh(state=state, record=record)
     finally:
