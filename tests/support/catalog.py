@@ -13,13 +13,15 @@ from meshpass.api.objectset import ObjectSet
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
-from meshpass.translate.backend import EndpointIndex, index_endpoints
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
 from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.filecredential import find_file_credentials, read_file_credentials
+from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
 from meshpass.translate.workspace import WorkspaceIndex
 
+from meshpass.translate.peer import NO_MODES, find_accepting
+from meshpass.translate.sidecar import find_sidecars
 AUTHORITIES = "/etc/authorities.pem"
 CLUSTERS = frozenset({MANAGEMENT_CLUSTER, "cluster1", "cluster2"})
 PLACES = {
@@ -59,11 +61,18 @@ def build_catalog(
 
 
 def build_endpoints(
-    *manifests: Mapping[str, Any], objects: ObjectSet | None = None, memo: Memo | None = None
+    *manifests: Mapping[str, Any],
+    objects: ObjectSet | None = None,
+    memo: Memo | None = None,
+    has_identities: bool = False,
 ) -> EndpointIndex:
     """The EndpointIndex of these objects."""
     known, memo = objects or object_set(*manifests), memo or Memo()
-    return memo(index_endpoints, known.all(EndpointSlice), known.all(Pod), memo)
+    sidecars = memo(find_sidecars, known.all(Pod), known.all(Service))
+    accepting = memo(find_accepting, sidecars, NO_MODES) if has_identities else None
+    return memo(
+        index_endpoints, known.all(EndpointSlice), known.all(Pod), known.all(Service), sidecars, accepting, memo
+    )
 
 
 def messages(catalog: Catalog, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -2,104 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
-from meshpass.api.core import EndpointSlice, Pod, Secret
+from meshpass.api.core import Secret
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import Backend, Endpoint, UpstreamTls
+from meshpass.ir import Backend, Endpoint, PeerTls, UpstreamTls
 from meshpass.ir import Secret as ProxySecret
 from meshpass.memo import Memo
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.connection import Connection
 from meshpass.translate.credential import authorities_name, make_authorities, make_certificate, named_secret
 from meshpass.translate.destination import Destination, make_destination
+from meshpass.translate.endpointindex import EndpointIndex
+from meshpass.translate.endpointplace import PodEndpoint
 from meshpass.translate.externalentry import ExternalPort
 from meshpass.translate.filecredential import FileCredentials, FileProblem
+from meshpass.translate.peer import make_peer
 from meshpass.translate.service import ServicePort
-from meshpass.translate.socketaddress import make_endpoint
 from meshpass.translate.virtualentry import VirtualPort
-
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-
-ServicePlace = tuple[str, str, str, str]
-"""(cluster, namespace, Service, port name)."""
-
-
-class PodEndpoint(NamedTuple):
-    """An address, and the name of the pod behind it as far as that is known."""
-
-    endpoint: Endpoint
-    pod: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EndpointIndex:
-    """The ready endpoints of every Service port, and the pods behind them."""
-
-    places: Mapping[ServicePlace, tuple[PodEndpoint, ...]]
-    """Each once, sorted."""
-    pods: Mapping[ObjectKey, Pod]
-    pods_by_address: Mapping[tuple[str, str], Pod]
-    """(cluster, IP address) → pod."""
-
-
-def index_endpoints(
-    slices: Mapping[ObjectKey, EndpointSlice], pods: Mapping[ObjectKey, Pod], memo: Memo
-) -> EndpointIndex:
-    """The ready endpoints; to be called through the memo. What did not change keeps its identity."""
-    return EndpointIndex(places=memo(_index_places, slices, memo), pods=pods, pods_by_address=memo(_by_address, pods))
-
-
-def _index_places(
-    slices: Mapping[ObjectKey, EndpointSlice], memo: Memo
-) -> Mapping[ServicePlace, tuple[PodEndpoint, ...]]:
-    found: dict[ServicePlace, list[tuple[PodEndpoint, ...]]] = defaultdict(list)
-    for key in sorted(slices):
-        for place, endpoints in memo(_read_slice, key, slices[key]):
-            found[place].append(endpoints)
-    return {place: several[0] if len(several) == 1 else _join(several) for place, several in found.items()}
-
-
-def _read_slice(
-    key: ObjectKey, endpoint_slice: EndpointSlice
-) -> tuple[tuple[ServicePlace, tuple[PodEndpoint, ...]], ...]:
-    service = endpoint_slice.metadata.labels.get(SERVICE_NAME_LABEL)
-    if service is None:
-        return ()
-    ready = [
-        (address, one.target_ref.name if one.target_ref is not None and one.target_ref.kind == "Pod" else "")
-        for one in endpoint_slice.endpoints
-        if one.conditions.ready is not False
-        for address in one.addresses
-    ]
-    return tuple(
-        ((key.cluster, key.namespace, service, port.name), tuple(sorted(set(_pod_endpoints(ready, port.port)))))
-        for port in endpoint_slice.ports
-        if port.port is not None
-    )
-
-
-def _pod_endpoints(ready: Iterable[tuple[str, str]], port: int) -> Iterable[PodEndpoint]:
-    for address, pod in ready:
-        endpoint = make_endpoint(address, port)
-        if endpoint is not None:
-            yield PodEndpoint(endpoint, pod)
-
-
-def _join(several: Iterable[tuple[PodEndpoint, ...]]) -> tuple[PodEndpoint, ...]:
-    return tuple(sorted({endpoint for endpoints in several for endpoint in endpoints}))
-
-
-def _by_address(pods: Mapping[ObjectKey, Pod]) -> Mapping[tuple[str, str], Pod]:
-    """Pods that have ended have left their address to others."""
-    return {
-        (key.cluster, pod.status.pod_ip): pod
-        for key, pod in pods.items()
-        if pod.status.pod_ip and pod.status.phase not in {"Succeeded", "Failed"}
-    }
 
 
 def translate_backend(destination: Destination, catalog: Catalog, endpoints: EndpointIndex, memo: Memo) -> Backend:
@@ -109,13 +29,38 @@ def translate_backend(destination: Destination, catalog: Catalog, endpoints: End
     """
     found = find_endpoints(destination, catalog, endpoints)
     connection = find_connection(destination, catalog) or Connection()
-    return memo(_make_backend, destination.backend, found, connection.http2, connection.resolve, connection.tls)
+    peer, anywhere = None, False
+    if endpoints.has_identities:
+        peer = make_peer(destination) if connection.tls is None else None
+        anywhere = _is_anywhere(destination, catalog)
+    return memo(
+        _make_backend,
+        destination.backend,
+        found,
+        connection.http2,
+        connection.resolve,
+        connection.tls,
+        peer,
+        anywhere,
+    )
 
 
-def _make_backend(
-    name: str, endpoints: tuple[Endpoint, ...], http2: bool, resolve: bool, tls: UpstreamTls | None
+def _make_backend(  # noqa: PLR0917
+    name: str,
+    endpoints: tuple[Endpoint, ...],
+    http2: bool,
+    resolve: bool,
+    tls: UpstreamTls | None,
+    peer: PeerTls | None,
+    anywhere: bool,
 ) -> Backend:
-    return Backend(name=name, endpoints=endpoints, http2=http2, resolve=resolve, tls=tls)
+    return Backend(name=name, endpoints=endpoints, http2=http2, resolve=resolve, tls=tls, peer=peer, anywhere=anywhere)
+
+
+def _is_anywhere(destination: Destination, catalog: Catalog) -> bool:
+    """True for what has addresses that are no pods'."""
+    port = _find_port(destination, catalog)
+    return isinstance(port, ExternalPort) or (isinstance(port, VirtualPort) and bool(port.external_services))
 
 
 def find_connection(destination: Destination, catalog: Catalog) -> Connection | None:

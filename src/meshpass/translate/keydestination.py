@@ -7,9 +7,10 @@ from typing import NamedTuple
 from meshpass.api.common import DestinationReference
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Endpoint
-from meshpass.translate.backend import EndpointIndex, find_endpoints
+from meshpass.translate.backend import find_endpoints
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination, DestinationProblem, resolve_destination
+from meshpass.translate.endpointindex import EndpointIndex
 
 
 class KeyDestination(NamedTuple):

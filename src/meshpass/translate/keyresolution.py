@@ -13,9 +13,9 @@ from meshpass.api.duration import parse_duration
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import JWTPolicy, JWTProvider, RemoteJWKS, SecretReference
 from meshpass.errors import ManifestError
-from meshpass.translate.backend import EndpointIndex
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import DestinationProblem
+from meshpass.translate.endpointindex import EndpointIndex
 from meshpass.translate.keydestination import resolve_key_destination
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
 from meshpass.translate.workspace import WorkspaceIndex

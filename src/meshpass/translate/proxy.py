@@ -7,21 +7,29 @@ from dataclasses import dataclass, replace
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
+    CALLERS,
+    WORKLOAD_IDENTITY,
     Backend,
     GatewayListener,
     InboundListener,
     Listener,
+    MutualTlsMode,
     PolicySet,
     Proxy,
     RouteConfiguration,
     RouteOptions,
     Secret,
+    TlsCertificate,
+    TrustedAuthorities,
 )
 from meshpass.memo import Memo
 from meshpass.translate.backend import backend_secrets
+from meshpass.translate.gatewaynode import Gateway
 from meshpass.translate.gatewayview import GatewayView
+from meshpass.translate.identity import WorkloadCertificate, spiffe_id
 from meshpass.translate.jwtpolicy import PolicyRules
 from meshpass.translate.knownhost import KnownHost, known_hosts
+from meshpass.translate.peer import mode_of, peer_authorities
 from meshpass.translate.policyset import ClassPolicies, translate_policy_set
 from meshpass.translate.resolution import Resolution
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
@@ -54,18 +62,18 @@ def translate_sidecar_proxy(
     return memo(
         _make_proxy,
         sidecar.node,
-        memo(_listeners, sidecar, inbound),
-        sidecar.application,
+        memo(_listeners, sidecar, inbound, _modes(sidecar, resolution)),
+        memo(_from_anywhere, sidecar.application) if resolution.endpoints.has_identities else sidecar.application,
         _backends(known, tables, resolution, memo),
         (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
-        _secrets(known, tables, resolution, memo),
+        memo(_join_secrets, _own_secrets(key, resolution, memo), _secrets(known, tables, resolution, memo)),
         _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
     )
 
 
 def translate_gateway_proxy(  # noqa: PLR0917
-    node: str, view: GatewayView, tables: TableSet, resolution: Resolution, gates: FeatureGates, memo: Memo
+    gateway: Gateway, view: GatewayView, tables: TableSet, resolution: Resolution, gates: FeatureGates, memo: Memo
 ) -> Proxy:
     """What a gateway does. Policies on routes hold at gateways whatever the gate of mesh routes says (decision 27)."""
     policies = memo(
@@ -73,7 +81,7 @@ def translate_gateway_proxy(  # noqa: PLR0917
     )
     return memo(
         _make_proxy,
-        node,
+        gateway.node,
         view.listeners,
         (),
         _backends((), tables, resolution, memo),
@@ -81,7 +89,11 @@ def translate_gateway_proxy(  # noqa: PLR0917
             memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options)
             for routes in view.routes
         ),
-        memo(_join_secrets, view.secrets, _secrets((), tables, resolution, memo)),
+        memo(
+            _join_secrets,
+            (*view.secrets, *_own_secrets(gateway.key, resolution, memo)),
+            _secrets((), tables, resolution, memo),
+        ),
         _policy_set(policies, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(memo(_no_policies), resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -95,7 +107,50 @@ def _backends(
 
 def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
     destinations = memo(used_destinations, known, tables, resolution.catalog)
-    return memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, resolution.files, memo)
+    named = memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, resolution.files, memo)
+    if not resolution.endpoints.has_identities:
+        return named
+    peers = memo(
+        peer_authorities,
+        destinations,
+        resolution.catalog,
+        resolution.endpoints.accounts,
+        resolution.identities.trust_domain,
+        resolution.identities.authorities,
+        memo,
+    )
+    return memo(_join_secrets, named, peers)
+
+
+def workload_identity(pod: ObjectKey, resolution: Resolution) -> str:
+    """The SPIFFE ID of a workload that has a proxy, or is one."""
+    account = resolution.endpoints.pods[pod].spec.service_account_name
+    return spiffe_id(resolution.identities.trust_domain, pod.namespace, account)
+
+
+def _own_secrets(pod: ObjectKey, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
+    """What a proxy proves its identity with, and by whom it may be called.
+
+    Where its certificate is missing, whatever names it waits: no listener and no backend does without.
+    """
+    if not resolution.endpoints.has_identities:
+        return ()
+    identities = resolution.identities
+    callers = memo(_make_callers, identities.trust_domain, identities.authorities)
+    certificate = identities.certificates.get(workload_identity(pod, resolution))
+    return (callers,) if certificate is None else (callers, memo(_make_own_certificate, certificate))
+
+
+def _make_callers(trust_domain: str, authorities: str) -> TrustedAuthorities:
+    return TrustedAuthorities(name=CALLERS, certificates=authorities, identities=(f"spiffe://{trust_domain}/",))
+
+
+def _make_own_certificate(certificate: WorkloadCertificate) -> TlsCertificate:
+    return TlsCertificate(name=WORKLOAD_IDENTITY, chain=certificate.chain, private_key=certificate.private_key)
+
+
+def _from_anywhere(application: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    return tuple(replace(backend, anywhere=True) for backend in application)
 
 
 def _join_secrets(own: tuple[Secret, ...], others: tuple[Secret, ...]) -> tuple[Secret, ...]:
@@ -130,13 +185,26 @@ def _with_options(
     return replace(routes, options=used) if used else routes
 
 
-def _listeners(sidecar: Sidecar, inbound: _SidePolicies) -> tuple[Listener, ...]:
+def _modes(sidecar: Sidecar, resolution: Resolution) -> tuple[tuple[str, MutualTlsMode], ...]:
+    """What the callers of each class show; none where workloads have no identities."""
+    if not resolution.endpoints.has_identities:
+        return ()
+    return tuple((name, mode_of(name, resolution.modes)) for name in sidecar.inbound)
+
+
+def _listeners(
+    sidecar: Sidecar, inbound: _SidePolicies, modes: tuple[tuple[str, MutualTlsMode], ...]
+) -> tuple[Listener, ...]:
     """A port that is not HTTP is passed on as it is, unless a policy holds on it: then what is not HTTP is refused."""
-    return tuple(
-        replace(one, tcp=False)
-        if isinstance(one, InboundListener) and one.tcp and inbound.classes.get(one.selection_class)
-        else one
-        for one in sidecar.listeners
+    shown = dict(modes)
+    return tuple(_settle(one, inbound, shown) if isinstance(one, InboundListener) else one for one in sidecar.listeners)
+
+
+def _settle(listener: InboundListener, inbound: _SidePolicies, modes: Mapping[str, MutualTlsMode]) -> InboundListener:
+    name = listener.selection_class
+    tcp, mode = listener.tcp and not inbound.classes.get(name), modes.get(name, MutualTlsMode.DISABLE)
+    return (
+        listener if (tcp, mode) == (listener.tcp, listener.mutual_tls) else replace(listener, tcp=tcp, mutual_tls=mode)
     )
 
 
@@ -196,6 +264,11 @@ def _named_secrets(listeners: tuple[Listener, ...], backends: tuple[Backend, ...
     for tls in (*(chain.tls for chain in chains), *(backend.tls for backend in backends)):
         if tls is not None:
             yield from (tls.certificate, tls.authorities)
+    for backend in backends:
+        if backend.peer is not None:
+            yield from (WORKLOAD_IDENTITY, backend.peer.peers)
+    if any(isinstance(one, InboundListener) and one.mutual_tls is not MutualTlsMode.DISABLE for one in listeners):
+        yield from (WORKLOAD_IDENTITY, CALLERS)
 
 
 def _make_proxy(  # noqa: PLR0917

@@ -17,11 +17,11 @@ from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.age import by_age
-from meshpass.translate.backend import EndpointIndex, index_endpoints
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
 from meshpass.translate.filecontent import FileContents
+from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
 from meshpass.translate.filecredential import FileCredentials, find_file_credentials, read_file_credentials
 from meshpass.translate.freeze import FrozenTrees, settle_tables
 from meshpass.translate.gateway import Gateways, find_gateways
@@ -30,6 +30,7 @@ from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.precedence import Winners, decide
+from meshpass.translate.peer import NO_MODES, Modes, find_accepting
 from meshpass.translate.routetable import translate_table
 from meshpass.translate.selection import (
     ClassIndex,
@@ -85,6 +86,8 @@ class Resolution:
     """What the other policies on routes come to."""
     identities: Identities
 
+    modes: Modes
+    """What the callers of sidecars show of themselves, where workloads have identities."""
 
 def resolve(  # noqa: PLR0917
     objects: ObjectSet,
@@ -112,7 +115,17 @@ def resolve(  # noqa: PLR0917
         memo,
     )
     catalog = _make_catalog(objects, workspaces, files, settings, memo)
-    endpoints = memo(index_endpoints, objects.all(EndpointSlice), objects.all(Pod), memo)
+    sidecars = memo(find_sidecars, objects.all(Pod), objects.all(Service))
+    modes = NO_MODES
+    endpoints = memo(
+        index_endpoints,
+        objects.all(EndpointSlice),
+        objects.all(Pod),
+        objects.all(Service),
+        sidecars,
+        memo(find_accepting, sidecars, modes) if identities.trust_domain else None,
+        memo,
+    )
     context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
     known = memo(know_tables, objects.all(RouteTable), workspaces, objects.problems, memo)
     translated = memo(_translate_tables, known, catalog, memo)
@@ -139,7 +152,7 @@ def resolve(  # noqa: PLR0917
         endpoints=endpoints,
         secrets=objects.all(Secret),
         files=files,
-        sidecars=memo(find_sidecars, objects.all(Pod), objects.all(Service)),
+        sidecars=sidecars,
         gateways=memo(
             find_gateways,
             objects.all(VirtualGateway),
@@ -164,6 +177,7 @@ def resolve(  # noqa: PLR0917
         identities=identities,
     )
 
+        modes=modes,
 
 def _make_catalog(
     objects: ObjectSet, workspaces: WorkspaceIndex, files: FileCredentials, settings: TranslateSettings, memo: Memo

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from meshpass.api.core import Pod, Service, ServicePort
+from meshpass.api.core import Pod, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
+from meshpass.translate.podport import is_running, selects, target_ports
 from meshpass.translate.protocol import Protocol, service_protocol
 from meshpass.translate.selection_class import DestinationPort, inbound_class
 from meshpass.translate.socketaddress import is_port, make_endpoint
@@ -36,7 +37,7 @@ class Sidecar:
 
 
 def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Service]) -> tuple[Sidecar, ...]:
-    """Every sidecar of a pod that has an address, sorted by node."""
+    """Every sidecar of a pod that runs and has an address, sorted by node."""
     by_namespace: dict[tuple[str, str], list[tuple[ObjectKey, Service]]] = {}
     for key, service in sorted(services.items()):
         by_namespace.setdefault((key.cluster, key.namespace), []).append((key, service))
@@ -44,6 +45,7 @@ def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Se
         _translate_pod(key, pod, by_namespace.get((key.cluster, key.namespace), []))
         for key, pod in sorted(pods.items())
         if pod.metadata.annotations.get(PROXY_ANNOTATION) == "sidecar"
+        and is_running(pod)
         and make_endpoint(pod.status.pod_ip, OUTBOUND_PORT) is not None
     )
 
@@ -53,8 +55,8 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
     leading: dict[int, list[DestinationPort]] = {}
     protocols: dict[int, set[Protocol]] = {}
     for service_key, service in services:
-        if _selects(service, pod):
-            for port, target in _ports(service, pod):
+        if selects(service, pod):
+            for port, target in target_ports(service, pod):
                 if not is_port(port.port) or not is_port(target) or target == OUTBOUND_PORT:
                     continue
                 leading.setdefault(target, []).append((service_key, port.port))
@@ -95,28 +97,6 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
         ),
         inbound={classes[port]: tuple(destinations) for port, destinations in leading.items()},
     )
-
-
-def _selects(service: Service, pod: Pod) -> bool:
-    selector = service.spec.selector
-    return bool(selector) and all(pod.metadata.labels.get(name) == value for name, value in selector.items())
-
-
-def _ports(service: Service, pod: Pod) -> Iterable[tuple[ServicePort, int]]:
-    """(port of the Service, port of the pod) for each TCP port."""
-    named = {port.name: port.container_port for container in pod.spec.containers for port in container.ports}
-    for port in service.spec.ports:
-        if port.protocol != "TCP":
-            continue
-        match port.target_port:
-            case None:
-                yield port, port.port
-            case int(number):
-                yield port, number
-            case str(name) if name in named:
-                yield port, named[name]
-            case _:
-                continue
 
 
 def _app_addresses(pod: Pod) -> Mapping[int, Endpoint]:

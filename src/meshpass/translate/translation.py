@@ -15,9 +15,9 @@ from meshpass.translate.freeze import FrozenTrees
 from meshpass.translate.identity import NO_IDENTITIES, Identities
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
-from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy
+from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy, workload_identity
 from meshpass.translate.report import Report
-from meshpass.translate.resolution import resolve
+from meshpass.translate.resolution import Resolution, resolve
 from meshpass.translate.selection_class import DestinationPort
 from meshpass.translate.settings import TranslateSettings
 from meshpass.translate.sidecar import Sidecar
@@ -71,8 +71,8 @@ def translate(
     for one in resolution.gateways.gateways:
         if served is not None and one.key.cluster not in served:
             continue
-        node, (view, tables) = one.node, gateways[one.node]
-        proxies[node] = translate_gateway_proxy(node, view, tables, resolution, settings.gates, memo)
+        view, tables = gateways[one.node]
+        proxies[one.node] = translate_gateway_proxy(one, view, tables, resolution, settings.gates, memo)
     bound = {node: tables for node, (_, tables) in (*sidecars.items(), *gateways.items())}
     views = {node: view for node, (view, _) in gateways.items()}
     report = report_objects(objects, resolution, bound, views, settings.gates, memo)
@@ -85,8 +85,15 @@ def translate(
         ),
         trees=resolution.trees,
         files=resolution.files.paths,
-        identities=frozenset(),
+        identities=_identities(resolution, served),
     )
+
+
+def _identities(resolution: Resolution, served: frozenset[str] | None) -> frozenset[str]:
+    if not resolution.identities.trust_domain:
+        return frozenset()
+    pods = (*(one.key for one in resolution.sidecars), *(one.key for one in resolution.gateways.gateways))
+    return frozenset(workload_identity(pod, resolution) for pod in pods if served is None or pod.cluster in served)
 
 
 def _policies_of_classes(

@@ -18,9 +18,10 @@ from meshpass.ir import (
     WeightedBackend,
 )
 from meshpass.memo import Memo
-from meshpass.translate.backend import EndpointIndex, translate_backend
+from meshpass.translate.backend import translate_backend
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination
+from meshpass.translate.endpointindex import EndpointIndex
 from meshpass.translate.frozendestination import is_current
 from meshpass.translate.knownhost import KnownHost, known_hosts
 from meshpass.translate.selection_class import UNSELECTED, RouteProperties

@@ -38,7 +38,7 @@ from meshpass.api.security import (
     SecretReference,
 )
 from meshpass.ir import Endpoint
-from meshpass.translate.backend import EndpointIndex
+from meshpass.translate.endpointindex import EndpointIndex
 from meshpass.translate.keyresolution import KeyContext, KeyText, find_sources, resolve_keys
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
 
