@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from meshpass.identity.intermediate import IntermediateStore
 from meshpass.identity.pem import fingerprint, parse_certificates
@@ -21,13 +21,13 @@ class AcknowledgedTrust:
         self._acknowledged: dict[str, NodeTrust] = {}
         self._last: tuple[str, tuple[str, ...]] = ("", ())
 
-    def observe(self, proxies: Mapping[str, Proxy], is_in_sync: Callable[[str], bool]) -> None:
+    def observe(self, proxies: Iterable[Proxy], is_in_sync: Callable[[str], bool]) -> None:
         """These are the targets of all proxies, and of which it is known that they have acknowledged them.
 
         To be called whenever either changed, before anything waits in between.
         """
-        self._targets = {node: self._target(node, proxy) for node, proxy in proxies.items()}
-        self._acknowledged = {node: one for node, one in self._acknowledged.items() if node in proxies}
+        self._targets = {proxy.node: self._target(proxy) for proxy in proxies}
+        self._acknowledged = {node: one for node, one in self._acknowledged.items() if node in self._targets}
         for node, (_, trust) in self._targets.items():
             if is_in_sync(node):
                 self._acknowledged[node] = trust
@@ -54,8 +54,8 @@ class AcknowledgedTrust:
             problem=self._intermediate.problem,
         )
 
-    def _target(self, node: str, proxy: Proxy) -> tuple[Proxy, NodeTrust]:
-        known = self._targets.get(node)
+    def _target(self, proxy: Proxy) -> tuple[Proxy, NodeTrust]:
+        known = self._targets.get(proxy.node)
         return known if known is not None and known[0] is proxy else (proxy, self._read_trust(proxy))
 
     def _read_trust(self, proxy: Proxy) -> NodeTrust:
