@@ -1,0 +1,76 @@
+"""RemoteStates: how far proxies are that other processes serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from meshpass.xds.cache import Rejection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteState:
+    """How far a proxy is, in words that mean the same to every process."""
+
+    in_sync: bool
+    """True when the proxy has acknowledged the whole Snapshot that was made from ``inputs``."""
+    inputs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Cluster → label of its objects (`ObjectStore.revisions`), as they were when that Snapshot was made."""
+    rejections: tuple[Rejection, ...] = ()
+    trusts: tuple[str, ...] = ()
+    """Fingerprints of the roots that the proxy has acknowledged to believe."""
+    issuer: str = ""
+    """Fingerprint of the root behind the certificate that the proxy has acknowledged to show; empty for none."""
+
+
+class RemoteStates:
+    """Node → state, as told last. Not thread-safe: it lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._states: Mapping[str, RemoteState] = MappingProxyType({})
+        self._revision = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def states(self) -> Mapping[str, RemoteState]:
+        """All of them; another mapping after every change, this one is never changed."""
+        return self._states
+
+    @property
+    def revision(self) -> int:
+        """Counts the changes."""
+        return self._revision
+
+    def state(self, node: str) -> RemoteState | None:
+        """How far the node is; None for one that nobody has told about."""
+        return self._states.get(node)
+
+    def set(self, node: str, state: RemoteState) -> None:
+        """The node is that far."""
+        self.update({node: state})
+
+    def remove(self, node: str) -> None:
+        """Nobody serves the node any more."""
+        self.update({}, (node,))
+
+    def update(self, states: Mapping[str, RemoteState], removed: tuple[str, ...] = ()) -> None:
+        """Set and remove many at once, as one change; none if everything is so already."""
+        changed = {node: state for node, state in states.items() if self._states.get(node) != state}
+        gone = [node for node in removed if node in self._states and node not in states]
+        if not changed and not gone:
+            return
+        after = {**self._states, **changed}
+        for node in gone:
+            del after[node]
+        self._states = MappingProxyType(after)
+        self._revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait_changed(self, since: int) -> int:
+        """Return the revision as soon as it is above ``since``: at once if that has happened already."""
+        while self._revision <= since:
+            await self._changed.wait()
+        return self._revision
