@@ -15,13 +15,13 @@ from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
+from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
 from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.filecredential import find_file_credentials, read_file_credentials
-from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
-from meshpass.translate.workspace import WorkspaceIndex
-
 from meshpass.translate.peer import NO_MODES, find_accepting
 from meshpass.translate.sidecar import find_sidecars
+from meshpass.translate.workspace import WorkspaceIndex
+
 AUTHORITIES = "/etc/authorities.pem"
 CLUSTERS = frozenset({MANAGEMENT_CLUSTER, "cluster1", "cluster2"})
 PLACES = {

@@ -20,8 +20,8 @@ from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.credential import index_credentials
-from meshpass.translate.filecontent import FileContents
 from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
+from meshpass.translate.filecontent import FileContents
 from meshpass.translate.filecredential import FileCredentials, find_file_credentials, read_file_credentials
 from meshpass.translate.freeze import FrozenTrees, settle_tables
 from meshpass.translate.gateway import Gateways, find_gateways
@@ -29,8 +29,8 @@ from meshpass.translate.identity import Identities
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
-from meshpass.translate.precedence import Winners, decide
 from meshpass.translate.peer import NO_MODES, Modes, find_accepting
+from meshpass.translate.precedence import Winners, decide
 from meshpass.translate.routetable import translate_table
 from meshpass.translate.selection import (
     ClassIndex,
@@ -85,9 +85,9 @@ class Resolution:
     traffic: TrafficPolicies
     """What the other policies on routes come to."""
     identities: Identities
-
     modes: Modes
     """What the callers of sidecars show of themselves, where workloads have identities."""
+
 
 def resolve(  # noqa: PLR0917
     objects: ObjectSet,
@@ -175,9 +175,9 @@ def resolve(  # noqa: PLR0917
         destination_winners=memo(_merge_destinations, decisions),
         traffic=resolve_traffic_policies(objects, workspaces, classes, catalog, memo),
         identities=identities,
+        modes=modes,
     )
 
-        modes=modes,
 
 def _make_catalog(
     objects: ObjectSet, workspaces: WorkspaceIndex, files: FileCredentials, settings: TranslateSettings, memo: Memo
