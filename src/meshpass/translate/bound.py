@@ -18,7 +18,10 @@ from meshpass.translate.workspace import WorkspaceIndex
 
 
 def bind_sidecar(sidecar: Sidecar, resolution: Resolution, memo: Memo) -> TableSet:
-    """The tables of the sidecar's workspace that are for it, oldest first, without the routes that are for others."""
+    """The tables that are for the sidecar, oldest first, without the routes that are for others.
+
+    They are of its workspace, or imported by it: these are for the same workloads as at home, by their labels.
+    """
     labels = tuple(sorted(sidecar.labels.items()))
     place = (sidecar.key.cluster, sidecar.key.namespace)
     return memo(_bind, place, labels, resolution.tables, resolution.bindings, resolution.workspaces, memo)
@@ -34,7 +37,14 @@ def _bind(  # noqa: PLR0917
 ) -> TableSet:
     home = workspaces.owners.get(place)
     selected = memo.each(_selects, bindings, labels)
-    used = [table for key, table in tables.items() if table.workspace == home and selected[key]]
+    seen = {home, *workspaces.sharing.sources(home)} if home is not None else set()
+    used = [
+        table
+        for key, table in tables.items()
+        if table.workspace in seen
+        and selected[key]
+        and workspaces.sharing.shares(key, table.labels, table.workspace, home)
+    ]
     return memo(
         make_table_set,
         tuple(memo(restrict_table, one, labels) if one.restricted else one for one in used),
@@ -50,7 +60,7 @@ def bind_gateway(
 ) -> tuple[GatewayView, TableSet]:
     """What a gateway listens on and serves, and the tables that it serves it from."""
     tables = memo(_all_tables, resolution.tables)
-    view = memo(translate_gateway, gateway, tables, resolution.bindings, gates, memo)
+    view = memo(translate_gateway, gateway, tables, resolution.bindings, resolution.workspaces, gates, memo)
     return view, memo(make_table_set, view.tables)
 
 

@@ -204,7 +204,8 @@ def _add_delegate(  # noqa: PLR0917
                 child.table,
                 child.problems,
                 within,
-                tables if child.delegates else memo(without_tables, tables.workspace),
+                # What is delegated to another workspace is that one's: its policies hold, and it sees what it sees itself.
+                tables.peers[child.workspace] if child.delegates else memo(without_tables, child.workspace),
                 place.catalog,
                 memo,
             )
@@ -243,7 +244,7 @@ def _delegated_context(
 
 def _child_problems(children: tuple[KnownTable, ...], within: RouteContext, path: str) -> Iterator[Problem]:
     if not children:
-        yield Problem(path, "select no table of this workspace that has no hosts of its own")
+        yield Problem(path, "select no table without hosts of its own that this workspace has or imports")
     if len(within.ancestors) >= MAX_DEPTH:
         yield Problem(path, f"lead deeper than {MAX_DEPTH} tables")
     if within.budget < 1:

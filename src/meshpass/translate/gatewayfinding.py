@@ -11,15 +11,16 @@ from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gateway import Gateways
 from meshpass.translate.gatewayhost import EVERY_TABLE, allowed_hosts
 from meshpass.translate.gatewayserver import GatewayServer, JudgedGateway
+from meshpass.translate.sharing import Sharing
 from meshpass.translate.tableroutes import TableRoutes
 
 
 def gateway_findings(
-    tables: Iterable[TableRoutes], bindings: Mapping[ObjectKey, Binding], gateways: Gateways
+    tables: Iterable[TableRoutes], bindings: Mapping[ObjectKey, Binding], gateways: Gateways, sharing: Sharing
 ) -> Mapping[ObjectKey, tuple[Finding, ...]]:
     """Table → the VirtualGateways that it names in vain, or that do not let it serve all of its hosts."""
     doors = {key: _open(judged) for key, judged in gateways.virtual_gateways.items()}
-    found = {table.key: tuple(_judge(table, bindings[table.key], doors)) for table in tables}
+    found = {table.key: tuple(_judge(table, bindings[table.key], doors, sharing)) for table in tables}
     return {key: findings for key, findings in found.items() if findings}
 
 
@@ -37,13 +38,18 @@ def _open(judged: JudgedGateway) -> _Door:
     return _Door(judged.workspace, any(server.allowed is EVERY_TABLE for server in servers), servers)
 
 
-def _judge(table: TableRoutes, binding: Binding, doors: Mapping[ObjectKey, _Door]) -> Iterator[Finding]:
+def _judge(
+    table: TableRoutes, binding: Binding, doors: Mapping[ObjectKey, _Door], sharing: Sharing
+) -> Iterator[Finding]:
     for index, key in enumerate(binding.gateways):
         path = f"spec.virtualGateways[{index}]"
         door = doors.get(key)
-        if door is None or door.workspace != table.workspace:
+        if door is None:
             message = f"there is no VirtualGateway {_place(key)} that workspace {table.workspace} has"
             yield _warn(table.key, path, message)
+        elif not sharing.shares(table.key, table.labels, table.workspace, door.workspace):
+            reason = sharing.why_not(table.key, table.labels, table.workspace, door.workspace)
+            yield _warn(table.key, path, f"VirtualGateway {_place(key)} does not serve this table, which {reason}")
         elif not door.is_wide and (refused := _refused(table, door.servers)):
             message = f"no listener of VirtualGateway {_place(key)} lets this table serve {', '.join(refused)}"
             yield _warn(table.key, path, message)

@@ -16,7 +16,7 @@ from meshpass.translate.tableroutes import TableRoutes
 from meshpass.translate.view import DENIED
 
 BoundTables = Mapping[ObjectKey, tuple[TableRoutes, ...]]
-"""VirtualGateway → the tables of its workspace that name it, oldest first."""
+"""VirtualGateway → the tables that name it, oldest first: those that its workspace has or imports."""
 
 MISDIRECTED = Route(
     name="misdirected",
@@ -32,9 +32,7 @@ Served = tuple[tuple[TableRoutes, tuple[str, ...]], ...]
 
 
 def served_hosts(server: GatewayServer, table: TableRoutes) -> tuple[str, ...]:
-    """The hosts of a table that a listener lets it serve; none of a table of another workspace."""
-    if table.workspace != server.workspace:
-        return ()
+    """The hosts of a table that a listener lets it serve."""
     if server.allowed is EVERY_TABLE:
         return table.hosts
     return allowed_hosts(server.allowed, table.key, table.workspace, table.labels, table.hosts)

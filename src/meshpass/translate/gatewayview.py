@@ -19,6 +19,7 @@ from meshpass.translate.gatewayserver import ServerKind
 from meshpass.translate.gatewaytcp import passthrough_chains, plain_chain, terminated_chain
 from meshpass.translate.settings import FeatureGates
 from meshpass.translate.tableroutes import TableRoutes
+from meshpass.translate.workspace import WorkspaceIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,10 +50,11 @@ class _PortView:
     findings: tuple[Finding, ...] = ()
 
 
-def translate_gateway(
+def translate_gateway(  # noqa: PLR0917
     gateway: Gateway,
     tables: tuple[TableRoutes, ...],
     bindings: Mapping[ObjectKey, Binding],
+    workspaces: WorkspaceIndex,
     gates: FeatureGates,
     memo: Memo,
 ) -> GatewayView:
@@ -60,7 +62,7 @@ def translate_gateway(
 
     Gateways with the same ports share all of it but the listeners' addresses.
     """
-    bound = memo(_bind, tables, bindings)
+    bound = memo(_bind, tables, bindings, workspaces)
     ports = tuple(memo(_translate_port, port, bound, gates, memo) for port in gateway.ports)
     served = memo(_find_served, gateway.ports, bound, memo)
     listeners = (memo(_make_listener, gateway.address, port.port, port.chains) for port in ports if port.chains)
@@ -75,12 +77,15 @@ def translate_gateway(
     )
 
 
-def _bind(tables: tuple[TableRoutes, ...], bindings: Mapping[ObjectKey, Binding]) -> BoundTables:
+def _bind(
+    tables: tuple[TableRoutes, ...], bindings: Mapping[ObjectKey, Binding], workspaces: WorkspaceIndex
+) -> BoundTables:
     bound: dict[ObjectKey, list[TableRoutes]] = {}
     for table in tables:
         if table.hosts:
             for key in dict.fromkeys(bindings[table.key].gateways):
-                bound.setdefault(key, []).append(table)
+                if workspaces.sharing.shares(table.key, table.labels, table.workspace, workspaces.owner(key)):
+                    bound.setdefault(key, []).append(table)
     return {key: tuple(of_gateway) for key, of_gateway in bound.items()}
 
 

@@ -27,6 +27,7 @@ from meshpass.translate.policyreport import report_policies
 from meshpass.translate.report import ObjectReport, Report
 from meshpass.translate.resolution import Resolution
 from meshpass.translate.settings import FeatureGates
+from meshpass.translate.sharing import Sharing
 from meshpass.translate.tablereport import PolicyCounts, report_tables
 from meshpass.translate.tableroutes import TableRoutes
 from meshpass.translate.tableset import TableSet
@@ -77,7 +78,15 @@ def report_objects(  # noqa: PLR0917
             objects.problems,
             resolution.workspaces,
             resolution.bindings,
-            memo(_gateway_findings, resolution.tables, resolution.bindings, resolution.gateways, served, memo),
+            memo(
+                _gateway_findings,
+                resolution.tables,
+                resolution.bindings,
+                resolution.gateways,
+                resolution.workspaces.sharing,
+                served,
+                memo,
+            ),
         ),
         memo(_count_allowed, tuple(view.served for view in served)),
         memo(_name_kinds, tuple(winners.items())),
@@ -123,14 +132,15 @@ def _own_findings(
     return {key: findings for key, findings in found.items() if findings}
 
 
-def _gateway_findings(
+def _gateway_findings(  # noqa: PLR0917
     tables: Mapping[ObjectKey, TableRoutes],
     bindings: Mapping[ObjectKey, Binding],
     gateways: Gateways,
+    sharing: Sharing,
     views: tuple[GatewayView, ...],
     memo: Memo,
 ) -> Mapping[ObjectKey, tuple[Finding, ...]]:
-    found = dict(memo(gateway_findings, memo(_values, tables), bindings, gateways))
+    found = dict(memo(gateway_findings, memo(_values, tables), bindings, gateways, sharing))
     for view in views:
         for key, findings in view.findings.items():
             found[key] = tuple(dict.fromkeys((*found.get(key, ()), *findings)))

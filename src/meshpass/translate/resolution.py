@@ -42,7 +42,7 @@ from meshpass.translate.selection_class import DestinationPort, RouteProperties
 from meshpass.translate.settings import TranslateSettings
 from meshpass.translate.sidecar import Sidecar, find_sidecars
 from meshpass.translate.tableindex import KnownTable, TableIndex, index_tables, know_tables, without_tables
-from meshpass.translate.tableroutes import TableClasses, TableRoutes
+from meshpass.translate.tableroutes import TableClasses, TableRoutes, split_table_classes
 from meshpass.translate.trafficpolicy import TrafficPolicies, resolve_traffic_policies
 from meshpass.translate.workspace import WorkspaceIndex, broken_settings, index_workspaces
 
@@ -137,8 +137,9 @@ def resolve(  # noqa: PLR0917
         kept,
         memo,
     )
+    of_workspaces = memo(_split_classes, settled.tables, memo)
     classes = {
-        workspace: memo(_index_classes, memo(_classes_of, settled.tables, workspace))
+        workspace: memo(_index_classes, of_workspaces.get(workspace, ()))
         for workspace in sorted(set(workspaces.owners.values()))
     }
     policies = by_age(objects.all(JWTPolicy))
@@ -266,9 +267,16 @@ def _translate_policies(objects: ObjectSet, context: KeyContext, memo: Memo) -> 
 Classes = tuple[tuple[ObjectKey, TableClasses], ...]
 
 
-def _classes_of(tables: Mapping[ObjectKey, TableRoutes], workspace: str) -> Classes:
-    """Table → its classes, which an edit of its routes need not change."""
-    return tuple((key, table.classes) for key, table in tables.items() if table.workspace == workspace)
+def _split_classes(tables: Mapping[ObjectKey, TableRoutes], memo: Memo) -> Mapping[str, Classes]:
+    """Workspace → tables with routes of it, and the classes of these, which an edit of the routes need not change."""
+    found: dict[str, list[tuple[ObjectKey, TableClasses]]] = defaultdict(list)
+    for key, table in tables.items():
+        if len(table.parts) == 1:
+            found[table.workspace].append((key, table.classes))
+            continue
+        for workspace, classes in memo(split_table_classes, table.classes).items():
+            found[workspace].append((key, classes))
+    return {workspace: tuple(several) for workspace, several in found.items()}
 
 
 def _index_classes(tables: Classes) -> ClassIndex:

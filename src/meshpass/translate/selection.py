@@ -103,7 +103,14 @@ def _has_labels(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:
 
 def _sends_to(wanted: DestinationSelector, properties: RouteProperties, catalog: Catalog) -> bool:
     return any(
-        _is_destination(wanted, key, number, catalog.port_name(key, number), properties.workspace, catalog.labels(key))
+        _is_destination(
+            wanted,
+            key,
+            number,
+            catalog.port_name(key, number),
+            catalog.workspaces.place_owner(key) or properties.workspace,
+            catalog.labels(key),
+        )
         for key, number in properties.destinations
     )
 

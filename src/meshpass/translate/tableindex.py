@@ -1,4 +1,4 @@
-"""TableIndex: the route tables of one workspace that others may delegate to."""
+"""TableIndex: the route tables that those of one workspace may delegate to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshpass.translate.workspace import WorkspaceIndex
 
 
 class KnownTable(NamedTuple):
-    """A table of the workspace, with what could not be read of it."""
+    """A table of a workspace, with what could not be read of it."""
 
     key: ObjectKey
     table: RouteTable
@@ -25,6 +25,8 @@ class KnownTable(NamedTuple):
     workspace: str
     delegates: bool
     """True for a table that leaves some of its requests to others."""
+    importers: tuple[str, ...] = ()
+    """The other workspaces that may delegate to it; sorted."""
 
 
 def know_tables(
@@ -45,47 +47,54 @@ def _know_table(
     if workspace is None:
         return None
     delegates = any(http.delegate is not None for http in table.spec.http)
-    return KnownTable(key, table, problems.get(key, ()), workspace, delegates)
+    sharing, labels = workspaces.sharing, table.metadata.labels
+    importers = (one for one in sharing.importers(workspace) if sharing.shares(key, labels, workspace, one))
+    return KnownTable(key, table, problems.get(key, ()), workspace, delegates, tuple(sorted(importers)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableIndex:
-    """The tables of one workspace, oldest first."""
+    """The tables of one workspace and those that it imports, oldest first."""
 
     workspace: str
     tables: tuple[KnownTable, ...] = ()
     by_name: Mapping[str, tuple[KnownTable, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    peers: Mapping[str, TableIndex] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """Workspace → its index, for all of them: a table that is delegated to delegates on as its own workspace may."""
 
     def select(self, selector: ObjectSelector) -> Iterable[KnownTable]:
         """The tables that a selector is for. One with hosts of its own is for no table but by its name."""
-        if selector.workspace not in {"", self.workspace}:
-            return ()
         candidates = self.by_name.get(selector.name, ()) if selector.name else self.tables
         return (
             one
             for one in candidates
             if selector.namespace in {"", one.key.namespace}
             and selector.cluster in {"", one.key.cluster}
+            and selector.workspace in {"", one.workspace}
             and selector.labels.items() <= one.table.metadata.labels.items()
             and (selector.name or not one.table.spec.hosts)
         )
 
 
 def index_tables(known: Mapping[ObjectKey, KnownTable]) -> Mapping[str, TableIndex]:
-    """Workspace → its tables."""
+    """Workspace → the tables that its tables may delegate to: its own, and those that it imports."""
     of_workspace: dict[str, list[KnownTable]] = defaultdict(list)
     for one in known.values():
-        of_workspace[one.workspace].append(one)
-    return {workspace: _make_index(workspace, tuple(tables)) for workspace, tables in of_workspace.items()}
+        for workspace in (one.workspace, *one.importers):
+            of_workspace[workspace].append(one)
+    indexes: dict[str, TableIndex] = {}
+    peers = MappingProxyType(indexes)
+    for workspace, tables in of_workspace.items():
+        indexes[workspace] = _make_index(workspace, tuple(tables), peers)
+    return peers
 
 
-def _make_index(workspace: str, tables: tuple[KnownTable, ...]) -> TableIndex:
+def _make_index(workspace: str, tables: tuple[KnownTable, ...], peers: Mapping[str, TableIndex]) -> TableIndex:
     by_name: dict[str, list[KnownTable]] = defaultdict(list)
     for one in tables:
         by_name[one.key.name].append(one)
-    return TableIndex(
-        workspace=workspace, tables=tables, by_name={name: tuple(known) for name, known in by_name.items()}
-    )
+    known = {name: tuple(several) for name, several in by_name.items()}
+    return TableIndex(workspace=workspace, tables=tables, by_name=known, peers=peers)
 
 
 def choose_children(delegate: Delegate, tables: TableIndex) -> tuple[KnownTable, ...]:

@@ -50,6 +50,19 @@ def make_table_classes(found: tuple[tuple[RouteProperties, int], ...]) -> TableC
     )
 
 
+def split_table_classes(classes: TableClasses) -> Mapping[str, TableClasses]:
+    """Workspace → the classes of its routes: a table that delegates to other workspaces has routes of theirs."""
+    properties: dict[str, dict[str, RouteProperties]] = {}
+    for name, route in classes.properties.items():
+        properties.setdefault(route.workspace, {})[name] = route
+    if len(properties) == 1:
+        return dict.fromkeys(properties, classes)
+    return {
+        workspace: TableClasses(properties=own, counts={name: classes.counts[name] for name in own})
+        for workspace, own in properties.items()
+    }
+
+
 MatchedNames = tuple[frozenset[str], frozenset[str]]
 """The headers and the query parameters that routes match on."""
 
