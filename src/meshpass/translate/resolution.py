@@ -19,6 +19,7 @@ from meshpass.memo import Memo
 from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
+from meshpass.translate.clusterdomain import find_domains
 from meshpass.translate.credential import index_credentials
 from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
 from meshpass.translate.filecontent import FileContents
@@ -192,6 +193,7 @@ def _make_catalog(
         objects.all(VirtualDestination),
         workspaces,
         memo(_clusters, objects.all(KubernetesCluster), objects.all(Namespace), settings.management_cluster),
+        memo(find_domains, objects.all(KubernetesCluster), settings.management_cluster),
         settings.management_cluster,
         settings.system_authorities,
         memo(index_credentials, objects.all(Secret), external_services, files, memo),
