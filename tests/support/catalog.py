@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tests.support.objects import CLUSTER_ANNOTATION, MANAGEMENT_CLUSTER, object_set
 
+from meshpass.api.admin import Federation, WorkspaceOptions
 from meshpass.api.core import EndpointSlice, Pod, Secret, Service
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectSet
@@ -21,6 +23,7 @@ from meshpass.translate.filecredential import find_file_credentials, read_file_c
 from meshpass.translate.peer import NO_MODES, find_accepting
 from meshpass.translate.sidecar import find_sidecars
 from meshpass.translate.workspace import WorkspaceIndex
+from meshpass.translate.workspacesettings import EffectiveSettings, SettingsIndex
 
 AUTHORITIES = "/etc/authorities.pem"
 CLUSTERS = frozenset({MANAGEMENT_CLUSTER, "cluster1", "cluster2"})
@@ -32,17 +35,32 @@ PLACES = {
 WORKSPACES = WorkspaceIndex(owners=PLACES, read=frozenset(PLACES), selected={}, findings=())
 
 
+DOMAINS: Mapping[str, str] = {"cluster2": "mesh.example"}
+FEDERATED = replace(
+    WORKSPACES,
+    settings=SettingsIndex(
+        of_workspace={
+            "team": EffectiveSettings(
+                options=WorkspaceOptions(federation=Federation(enabled=True, host_suffix="federated.example"))
+            )
+        }
+    ),
+)
+"""The same, where workspace ``team`` federates all of its Services."""
+
+
 def build_catalog(
     *manifests: Mapping[str, Any],
     objects: ObjectSet | None = None,
     memo: Memo | None = None,
+    workspaces: WorkspaceIndex = WORKSPACES,
     system_authorities: str = AUTHORITIES,
     contents: FileContents = NO_FILES,
 ) -> Catalog:
     """The Catalog of these objects, where files have these contents."""
     known, memo = objects or object_set(*manifests), memo or Memo()
     services = known.all(ExternalService)
-    wanted = memo(find_file_credentials, services, known.all(VirtualGateway), WORKSPACES)
+    wanted = memo(find_file_credentials, services, known.all(VirtualGateway), workspaces)
     files = memo(read_file_credentials, wanted, contents, memo)
     return memo(
         make_catalog,
@@ -50,8 +68,9 @@ def build_catalog(
         services,
         known.all(ExternalEndpoint),
         known.all(VirtualDestination),
-        WORKSPACES,
+        workspaces,
         CLUSTERS,
+        DOMAINS,
         MANAGEMENT_CLUSTER,
         system_authorities,
         memo(index_credentials, known.all(Secret), services, files, memo),

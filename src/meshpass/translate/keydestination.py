@@ -28,7 +28,7 @@ def resolve_key_destination(
 
     Whether TLS is spoken there is said by the URL, and the fetcher speaks it, as a client whose connection is passed on.
     """
-    found = resolve_destination(reference, referrer, path, catalog, http=False)
+    found = resolve_destination(reference, referrer, path, catalog, http=False, by_proxies=False)
     if isinstance(found, DestinationProblem):
         return found
     return KeyDestination(_name(found), find_endpoints(found, catalog, endpoints))

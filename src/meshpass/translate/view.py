@@ -106,12 +106,14 @@ def translate_routes(  # noqa: PLR0917
 
 
 Group = tuple[ObjectKey, str]
-"""Names that mean one thing: all those of a Service; of anything else each by itself, with that name."""
+"""Names that mean one thing: all those of a Service in its cluster; any other by itself, with that name."""
+
+_UNBOUND = "*"
+"""In place of a name: all those that would be by themselves if a table were for them. No host is called so."""
 
 
 def _group(known: KnownHost, name: str) -> Group:
-    key = known.destination.key
-    return key, "" if key.kind == "Service" else name
+    return known.destination.key, name if known.apart else ""
 
 
 def _known_names(known: tuple[KnownHost, ...]) -> Mapping[str, Group]:
@@ -125,7 +127,7 @@ def _by_group(known: tuple[KnownHost, ...], bound: Mapping[Group, object]) -> Ma
         parts: dict[Group, list[str]] = {}
         for name in one.names:
             group = _group(one, name)
-            parts.setdefault(group if group in bound else (group[0], ""), []).append(name)
+            parts.setdefault((group[0], _UNBOUND) if one.apart and group not in bound else group, []).append(name)
         for group, names in parts.items():
             found.setdefault(group, []).append(one._replace(names=tuple(names)))
     return found
@@ -159,7 +161,8 @@ def _domains(names: Iterable[str], port: int | None) -> tuple[str, ...]:
 def _known_host(known: KnownHost) -> VirtualHost:
     """A host without any table: every request to it goes where it leads."""
     route = _known_route(known)
-    return VirtualHost(name=route.name, domains=_domains(known.names, known.port), routes=(route,))
+    name = f"{known.names[-1]}:{known.port}" if known.apart and known.destination.key.kind == "Service" else route.name
+    return VirtualHost(name=name, domains=_domains(known.names, known.port), routes=(route,))
 
 
 def _known_route(known: KnownHost) -> Route:
