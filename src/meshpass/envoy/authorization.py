@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from envoy.config.rbac.v3.rbac_pb2 import RBAC as RBAC_RULES
-from envoy.config.rbac.v3.rbac_pb2 import MetadataSource, Permission, Policy, Principal, SourcedMetadata
+from envoy.config.rbac.v3.rbac_pb2 import Permission, Policy, Principal
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
-from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
-from envoy.type.matcher.v3.string_pb2 import StringMatcher
-from envoy.type.matcher.v3.value_pb2 import ValueMatcher
 
 from meshpass.envoy.claim_rule import build_payload_principal
-from meshpass.envoy.filters import CLASS_KEY, ROUTE_METADATA, Side, Stage, build_extension_config, filter_name
+from meshpass.envoy.filters import Side, Stage, build_extension_config, filter_name
+from meshpass.envoy.rbac import of_class
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import Phase, PolicySet
 
@@ -23,7 +21,7 @@ def build_authorization_filter(side: Side, phase: Phase, policies: PolicySet) ->
     rules = {}
     if policies.denied and phase is Phase.PRE_AUTHZ:
         rules["denied"] = Policy(
-            permissions=[_of_class(selection_class) for selection_class in sorted(policies.denied)],
+            permissions=[of_class(selection_class) for selection_class in sorted(policies.denied)],
             principals=[Principal(any=True)],
         )
     for key, payload in policies.of(phase).payloads.items():
@@ -33,16 +31,3 @@ def build_authorization_filter(side: Side, phase: Phase, policies: PolicySet) ->
             )
     message = RBAC(rules=RBAC_RULES(action=RBAC_RULES.DENY, policies=rules)) if rules else RBAC()
     return build_extension_config(filter_name(side, phase, Stage.AUTHORIZATION), message, policies.sources)
-
-
-def _of_class(selection_class: str) -> Permission:
-    return Permission(
-        sourced_metadata=SourcedMetadata(
-            metadata_matcher=MetadataMatcher(
-                filter=ROUTE_METADATA,
-                path=[MetadataMatcher.PathSegment(key=CLASS_KEY)],
-                value=ValueMatcher(string_match=StringMatcher(exact=selection_class)),
-            ),
-            metadata_source=MetadataSource.ROUTE,
-        )
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import assert_never
 
+from meshpass.envoy.access import build_access_filter
 from meshpass.envoy.authorization import build_authorization_filter
 from meshpass.envoy.backend import build_cluster, build_endpoints
 from meshpass.envoy.claim_header import build_claim_header_filter
@@ -104,6 +105,8 @@ def _build_policies(side: Side, policies: PolicySet, memo: Memo) -> tuple[Resour
             build_claim_header_filter(side, phase, policies),
             build_finish_filter(side, phase, of_phase, sources),
         ]
+    if side is Side.INBOUND:
+        resources.append(build_access_filter(policies))
     return tuple(resources)
 
 

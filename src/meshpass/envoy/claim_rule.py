@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import assert_never
 
-from envoy.config.rbac.v3.rbac_pb2 import MetadataSource, Principal, SourcedMetadata
-from envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
+from envoy.config.rbac.v3.rbac_pb2 import Principal
 from envoy.type.matcher.v3.number_pb2 import DoubleMatcher
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.matcher.v3.value_pb2 import ListMatcher, ValueMatcher
 
-from meshpass.envoy.filters import JWT_METADATA
+from meshpass.envoy.rbac import all_of, any_of, in_payload
 from meshpass.ir import ClaimPattern, ClaimRule, PatternKind
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")  # RFC 8259 §6
@@ -21,23 +20,23 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")  #
 
 def build_payload_principal(payload_key: str, rules: Iterable[ClaimRule]) -> Principal:
     """True for a request that has a payload under the key which breaks one of the rules."""
-    present = _at(payload_key, (), ValueMatcher(present_match=True))
-    kept = _all([_holds(payload_key, rule) for rule in rules])
-    return _all([present, Principal(not_id=kept)])
+    present = in_payload(payload_key, (), ValueMatcher(present_match=True))
+    kept = all_of([_holds(payload_key, rule) for rule in rules])
+    return all_of([present, Principal(not_id=kept)])
 
 
 def _holds(payload_key: str, rule: ClaimRule) -> Principal:
     conditions = []
     if rule.values:
-        conditions.append(_any(_matches(payload_key, rule, pattern) for pattern in rule.values))
+        conditions.append(any_of(_matches(payload_key, rule, pattern) for pattern in rule.values))
     conditions.extend(Principal(not_id=_matches(payload_key, rule, pattern)) for pattern in rule.not_values)
-    return _all(conditions)
+    return all_of(conditions)
 
 
 def _matches(payload_key: str, rule: ClaimRule, pattern: ClaimPattern) -> Principal:
     """The claim, or an element of it, is like the pattern. Numbers and booleans are compared as what they are."""
     if pattern.kind is PatternKind.ANY:
-        return _at(payload_key, rule.path, ValueMatcher(present_match=True))
+        return in_payload(payload_key, rule.path, ValueMatcher(present_match=True))
     element = _build_string(pattern)
     values = [
         ValueMatcher(string_match=_build_words(pattern) if rule.words else element),
@@ -45,7 +44,7 @@ def _matches(payload_key: str, rule: ClaimRule, pattern: ClaimPattern) -> Princi
     ]
     for exact in _other_types(pattern):
         values += [exact, ValueMatcher(list_match=ListMatcher(one_of=exact))]
-    return _any(_at(payload_key, rule.path, value) for value in values)
+    return any_of(in_payload(payload_key, rule.path, value) for value in values)
 
 
 def _other_types(pattern: ClaimPattern) -> Iterable[ValueMatcher]:
@@ -84,21 +83,3 @@ def quote_re2(text: str) -> str:
     return "".join(
         character if character.isascii() and character.isalnum() else f"\\x{{{ord(character):x}}}" for character in text
     )
-
-
-def _at(payload_key: str, path: tuple[str, ...], value: ValueMatcher) -> Principal:
-    matcher = MetadataMatcher(
-        filter=JWT_METADATA,
-        path=[MetadataMatcher.PathSegment(key=segment) for segment in (payload_key, *path)],
-        value=value,
-    )
-    return Principal(sourced_metadata=SourcedMetadata(metadata_matcher=matcher, metadata_source=MetadataSource.DYNAMIC))
-
-
-def _all(principals: list[Principal]) -> Principal:
-    return principals[0] if len(principals) == 1 else Principal(and_ids=Principal.Set(ids=principals))
-
-
-def _any(principals: Iterable[Principal]) -> Principal:
-    found = list(principals)
-    return found[0] if len(found) == 1 else Principal(or_ids=Principal.Set(ids=found))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from meshpass.envoy.access_move import who_may_call
 from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration, VirtualHost
 
 RENAMED = "+"
@@ -19,10 +20,14 @@ RENAMED = "+"
 def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
     """``new``, with other names for the classes that mean something else in ``old``; None if names can stay.
 
-    They can where only routes change, or only what classes mean.
+    They can where only routes change, or only what classes mean, and that in one filter.
     """
     routes = _contested(old.policies, new.policies) if _hosts(old) != _hosts(new) else {}
-    inbound = _contested(old.inbound_policies, new.inbound_policies) if old.listeners != new.listeners else {}
+    inbound = (
+        _contested(old.inbound_policies, new.inbound_policies)
+        if old.listeners != new.listeners
+        else _torn(old.inbound_policies, new.inbound_policies)
+    )
     if not routes and not inbound:
         return None
     return replace(
@@ -43,17 +48,44 @@ def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
     """Class → its other name, for the classes that both sides have and mean different things by."""
     if old is new:
         return {}
-    # An Envoy on its way to another target may know a class by its denial alone, which comes before its requirements.
-    known = old.pre.requirements.keys() | old.post.requirements.keys() | old.denied
+    known = _known(old)
     both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
     return {name: _free(name, known) for name in both if _meaning(old, name) != _meaning(new, name)}
 
 
+def _torn(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
+    """The same, for classes that are to require another token and to let others call.
+
+    Those are two filters, which Envoy switches one after the other: between them, either what both sides refuse would
+    pass, or what both let pass would be refused. A listener is switched as a whole.
+    """
+    if old is new or old.access is new.access:
+        return {}
+    known = _known(old)
+    both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
+    return {
+        name: _free(name, known)
+        for name in both
+        if _required(old, name) != _required(new, name)
+        and who_may_call(old.access.get(name)) != who_may_call(new.access.get(name))
+    }
+
+
+def _known(policies: PolicySet) -> frozenset[str]:
+    """An Envoy on its way may know a class by its denial alone, or by who may call: they come before its requirements."""
+    required = policies.pre.requirements.keys() | policies.post.requirements.keys()
+    return frozenset(required) | policies.denied | policies.access.keys()
+
+
 def _meaning(policies: PolicySet, name: str) -> tuple[object, ...]:
+    return (*_required(policies, name), who_may_call(policies.access.get(name)))
+
+
+def _required(policies: PolicySet, name: str) -> tuple[object, ...]:
     return (policies.pre.requirements.get(name), policies.post.requirements.get(name), name in policies.denied)
 
 
-def _free(name: str, known: frozenset[str] | set[str]) -> str:
+def _free(name: str, known: frozenset[str]) -> str:
     """A name that the Envoy does not know: it may be on its way to one that was given before."""
     while name in known:
         name += RENAMED
@@ -95,6 +127,7 @@ def _rename_policies(policies: PolicySet, names: Mapping[str, str]) -> PolicySet
         pre=_rename_phase(policies.pre, names),
         post=_rename_phase(policies.post, names),
         denied=frozenset(map(_renamer(names), policies.denied)),
+        access=MappingProxyType({_renamer(names)(name): access for name, access in policies.access.items()}),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 from envoy.config.core.v3.base_pb2 import DataSource
@@ -37,22 +38,28 @@ class Stage(StrEnum):
     FINISH = "finish"
 
 
+_RBAC = "envoy.extensions.filters.http.rbac.v3.RBAC"
 _HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 
 STAGE_ORDER = (
     (Stage.JWT, ("envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",)),
-    (Stage.AUTHORIZATION, ("envoy.extensions.filters.http.rbac.v3.RBAC",)),
+    (Stage.AUTHORIZATION, (_RBAC,)),
     (Stage.CLAIM_HEADERS, (_HEADER_MUTATION,)),
     (Stage.FINISH, ("envoy.extensions.filters.http.lua.v3.Lua", _HEADER_MUTATION)),
 )
 """Who the caller is, whether they may, what the application is told, what is tidied up. With the types that each may be."""
 
 HTTP_FILTER_ORDER = tuple((phase, stage, types) for phase in Phase for stage, types in STAGE_ORDER)
-"""All stages of a phase, then those of the next; AccessPolicy's place is between the phases. Then the router.
+"""All stages of a phase, then those of the next; between them, where others call a workload, ``ACCESS_FILTER``. Then the
+router.
 
 The chain is the same whatever policies there are: a change of it would be a change of the listener, which closes
 connections. One policy holds on a route, so priorities within a phase order nothing among JWT policies.
 """
+
+ACCESS_FILTER = "meshpass.inbound.access"
+"""Who may call at all, by AccessPolicies: behind the first phase, whose verified tokens it looks at. Its ECDS resource has
+the same name."""
 
 ASKED_FILTER = "envoy.filters.http.set_filter_state"
 """Keeps what was asked for, for the access log."""
@@ -102,8 +109,8 @@ def build_http_filters(side: Side) -> list[HttpFilter]:
         build_asked_filter(),
         HttpFilter(name=CORS_FILTER, typed_config=pack(Cors())),
     ]
-    for phase, stage, types in HTTP_FILTER_ORDER:
-        http_filter = HttpFilter(name=filter_name(side, phase, stage))
+    for name, types in _discovered_filters(side):
+        http_filter = HttpFilter(name=name)
         http_filter.config_discovery.config_source.CopyFrom(ads_config_source())
         http_filter.config_discovery.type_urls.extend(TYPE_URL_PREFIX + message for message in types)
         filters.append(http_filter)
@@ -111,6 +118,14 @@ def build_http_filters(side: Side) -> list[HttpFilter]:
     # Envoy's own x-envoy-* headers say nothing that applications of the mesh are meant to read.
     filters.append(HttpFilter(name="router", typed_config=pack(Router(suppress_envoy_headers=True))))
     return filters
+
+
+def _discovered_filters(side: Side) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Those that come by ECDS: name, and what type each may be."""
+    for phase, stage, types in HTTP_FILTER_ORDER:
+        if side is Side.INBOUND and (phase, stage) == (Phase.POST_AUTHZ, STAGE_ORDER[0][0]):
+            yield ACCESS_FILTER, (_RBAC,)
+        yield filter_name(side, phase, stage), types
 
 
 def build_asked_filter() -> HttpFilter:

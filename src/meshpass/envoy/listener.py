@@ -18,6 +18,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3.tcp_proxy_pb2 import TcpProxy
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from meshpass.envoy.access import build_connection_access
 from meshpass.envoy.address import build_address
 from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.connection_manager import EDGE_BUFFER_BYTES, build_connection_manager, harden, tell_caller
@@ -68,7 +69,7 @@ def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
 def _set_inbound(message: ListenerMessage, listener: InboundListener) -> None:
     """The chain of mutual TLS, the plain one, or both. Which of them changes without the connections of the other."""
     if listener.mutual_tls is MutualTlsMode.DISABLE:
-        message.filter_chains.append(FilterChain(filters=[_build_inbound(listener, mutual=False)]))
+        message.filter_chains.append(FilterChain(filters=_build_inbound(listener, mutual=False)))
         return
     message.listener_filters.append(_tls_inspector())
     # All of these are the same in both modes: whatever differs beside the chains would be another listener.
@@ -79,19 +80,20 @@ def _set_inbound(message: ListenerMessage, listener: InboundListener) -> None:
         FilterChain(
             name="mutual-tls",
             filter_chain_match=FilterChainMatch(transport_protocol="tls", server_names=[PEER_NAMES]),
-            filters=[_build_inbound(listener, mutual=True)],
+            filters=_build_inbound(listener, mutual=True),
             transport_socket=build_caller_socket(*(() if listener.tcp else (HTTP2, HTTP1))),
         )
     )
     if listener.mutual_tls is MutualTlsMode.PERMISSIVE:
         # Whatever it is: the application may speak TLS of its own.
-        message.filter_chains.append(FilterChain(name="plain", filters=[_build_inbound(listener, mutual=False)]))
+        message.filter_chains.append(FilterChain(name="plain", filters=_build_inbound(listener, mutual=False)))
 
 
-def _build_inbound(listener: InboundListener, *, mutual: bool) -> Filter:
+def _build_inbound(listener: InboundListener, *, mutual: bool) -> list[Filter]:
     if listener.tcp:
         only = WeightedBackend(backend=listener.backend, weight=100)
-        return _tcp(listener.name, (only,))
+        access = [build_connection_access(listener.name, listener.access)] if listener.access is not None else []
+        return [*access, _tcp(listener.name, (only,))]
     manager = build_connection_manager(listener.name, Side.INBOUND, tunnels=False)
     everything = route_v3.Route(
         match=route_v3.RouteMatch(prefix="/"),
@@ -107,7 +109,7 @@ def _build_inbound(listener: InboundListener, *, mutual: bool) -> Filter:
             virtual_hosts=[route_v3.VirtualHost(name="application", domains=["*"], routes=[everything])],
         )
     )
-    return _http(manager)
+    return [_http(manager)]
 
 
 def _set_gateway(message: ListenerMessage, listener: GatewayListener) -> None:

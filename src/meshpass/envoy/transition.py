@@ -4,7 +4,7 @@ A policy edit changes up to three filters, and routes name what the filters must
 the one before is acknowledged; steps that change nothing are left out, so most edits are one step.
 
 1. *expand*: backends, secrets, denials, and what is done with payloads, of both sides. None of these opens anything, and
-   a rule for a payload acts only on a payload that a provider of its own policy wrote.
+   a rule for a payload acts only on a payload that a provider of its own policy wrote. Who may call (``access_move``).
 2. *require*: the requirements of the target, and of classes that only routes of the old side still carry. A class whose
    token is verified in another phase than before gets there in steps of its own (``phase_move``).
 3. *switch*: listeners and routes of the target. Route configurations that only the old side has are still there: an
@@ -24,6 +24,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
+from meshpass.envoy.access_move import expand_access
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import rename_contested
 from meshpass.envoy.phase_move import move, moving_classes
@@ -125,6 +126,7 @@ def _expand(old: PolicySet, new: PolicySet) -> PolicySet:
         pre=_expand_phase(old.pre, new.pre),
         post=_expand_phase(old.post, new.post),
         denied=old.denied | new.denied,
+        access=expand_access(old.access, new.access),
         sources=new.sources if old.sources <= new.sources else old.sources | new.sources,
     )
 

@@ -63,7 +63,9 @@ def test_the_order_of_filters_is_the_same_everywhere(listener: Listener) -> None
     assert names[:2] == ["envoy.filters.http.set_filter_state", "envoy.filters.http.cors"]
     assert names[-2:] == ["envoy.filters.http.fault", "router"]
     assert all(one.startswith("meshpass.") for one in names[2:-2])
-    assert len(names) == 12
+    between = names[6:-6]
+    assert between == (["meshpass.inbound.access"] if listener is INBOUND else [])
+    assert len(names) == 12 + len(between)
 
 
 @pytest.mark.parametrize(

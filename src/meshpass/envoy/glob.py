@@ -1,0 +1,38 @@
+"""Glob → Envoy's StringMatcher."""
+
+from __future__ import annotations
+
+from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
+from envoy.type.matcher.v3.string_pb2 import StringMatcher
+
+from meshpass.envoy.claim_rule import quote_re2
+from meshpass.ir import Glob
+
+
+def build_glob(glob: Glob) -> StringMatcher:
+    """Matches a whole text."""
+    match glob.parts:
+        case (exact,):
+            return StringMatcher(exact=exact)
+        case (prefix, "") if prefix:
+            return StringMatcher(prefix=prefix)
+        case ("", suffix) if suffix:
+            return StringMatcher(suffix=suffix)
+        case _:
+            return _regex(_expression(glob))
+
+
+def build_glob_among(glob: Glob) -> StringMatcher:
+    """Matches a list whose elements are divided by commas, and that has such an element, or is such a text as a whole.
+
+    That is how one header in several lines is the same as in one (RFC 9110 §5.3).
+    """
+    return _regex(f"(?:.*,)?[ \\t]*{_expression(glob)}[ \\t]*(?:,.*)?")
+
+
+def _expression(glob: Glob) -> str:
+    return ".*".join(map(quote_re2, glob.parts))
+
+
+def _regex(expression: str) -> StringMatcher:
+    return StringMatcher(safe_regex=RegexMatcher(regex=f"(?s){expression}"))
