@@ -64,7 +64,7 @@ class AcknowledgedTrust:
             match secret:
                 case TrustedAuthorities(identities=tuple()):
                     # Those that name identities have the roots of the mesh; others are of servers outside it.
-                    authorities = secret.certificates
+                    authorities = secret.certificates or authorities
                 case TlsCertificate(name=name) if name == WORKLOAD_IDENTITY:
                     issuer = self._issuer.issuer_of(secret.chain)
                 case _:

@@ -185,6 +185,7 @@ class IntermediateStore:
         try:
             self._bundle = decode_bundle(self._bundle_path.read_bytes())
             text = self._path.read_text(encoding="ascii")
+            _check_private(self._path)
             self._adopt(build_authority(text, _read_key(text), self._bundle, self._clock(), fresh=False))
         except FileNotFoundError:
             return
@@ -216,6 +217,11 @@ def build_authority(
     if fresh:
         _check_fresh(authority, bundle, now)
     return authority
+
+
+def _check_private(path: Path) -> None:
+    if path.stat().st_mode & 0o077:
+        raise MeshpassError(f"{path} can be read by others")
 
 
 def _read_key(pem: str) -> ec.EllipticCurvePrivateKey:

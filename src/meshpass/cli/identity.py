@@ -1,0 +1,243 @@
+"""``identity``: who stands for the mesh, and new authorities in the place of old ones."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from meshpass.cli import option
+from meshpass.cli.output import print_data, print_json, render_table, reported_errors, say, say_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from meshpass.localmesh.processrecord import ProcessRecord
+
+_ASK_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_SHOWN_DIGITS = 16
+
+
+class IdentityFormat(Enum):
+    """How identities are printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Output = Annotated[IdentityFormat, typer.Option("--output", "-o", help="Format.")]
+Timeout = Annotated[
+    str, typer.Option("--timeout", help="How long to wait until everyone has followed, as in 30s, 5m; 0s: not at all.")
+]
+
+
+def show(directory: option.Directory = None, output: Output = IdentityFormat.TEXT) -> None:
+    """Show the roots of the mesh, the intermediate of each cluster, and how far a rotation is. No key is shown.
+
+    Examples:
+        meshpass identity show
+
+        meshpass identity show -o json
+    """
+    with reported_errors():
+        answer = _ask_any(_processes(directory))
+        if output is IdentityFormat.JSON:
+            print_json(answer)
+        else:
+            print_data(render_identity(answer))
+
+
+def rotate_root(directory: option.Directory = None, timeout: Timeout = "2m") -> None:
+    """Put a new root in the place of the old one, without a failed request. Exit code 1 when somebody has not followed.
+
+    First everyone believes both, then everyone gets certificates of the new one, then the old one is forgotten. Each
+    step waits for every proxy; what is not done in time goes on by itself.
+
+    Examples:
+        meshpass identity rotate-root
+
+        meshpass identity rotate-root --timeout 0s
+    """
+    with reported_errors():
+        from meshpass.cli.duration import parse_duration
+        from meshpass.errors import LocalMeshError
+
+        seconds = parse_duration(timeout)
+        process = _processes(directory)[0]
+        answer = _ask(process, "POST", "/v1/identity/rotate-root")
+        _say_phase(answer)
+        if seconds <= 0:
+            return
+        if not _poll(process, seconds, lambda now: now["rotation"]["phase"] == "steady", _Phases(answer).tell):
+            waiting = describe_waiting(_ask_any([process]))
+            raise LocalMeshError(
+                f"the root is not rotated after {timeout}: {waiting}" if waiting else f"not rotated after {timeout}",
+                hint="it goes on by itself; `meshpass identity show` says how far it is",
+            )
+
+
+def rotate_intermediate(
+    cluster: Annotated[str, typer.Argument(help="Cluster whose workloads get certificates of a new authority.")],
+    directory: option.Directory = None,
+    timeout: Timeout = "30s",
+) -> None:
+    """Put a new intermediate authority, with a new key, in the place of a cluster's, and issue its certificates anew.
+
+    Certificates of the one before stay valid until they expire, within 24 hours: the root is the same.
+
+    Examples:
+        meshpass identity rotate-intermediate cluster1
+    """
+    with reported_errors():
+        from urllib.parse import urlencode
+
+        from meshpass.cli.duration import parse_duration
+        from meshpass.errors import LocalMeshError
+        from meshpass.localmesh.processrecord import speaks_for
+
+        seconds = parse_duration(timeout)
+        known = _processes(directory)
+        process = next((one for one in known if speaks_for(one, cluster)), None)
+        if process is None:
+            raise LocalMeshError(f"the mesh has no cluster {cluster}", hint="`meshpass status` lists its clusters")
+        before = _ask(process, "POST", f"/v1/identity/rotate-intermediate?{urlencode({'cluster': cluster})}")
+        old = _fingerprints(before)
+        if seconds > 0 and not _poll(process, seconds, lambda now: _fingerprints(now) != old):
+            problem = ", ".join(filter(None, (one["problem"] for one in _ask_any([process])["intermediates"])))
+            raise LocalMeshError(
+                f"{cluster} has no new intermediate after {timeout}" + (f": {problem}" if problem else ""),
+                hint="the management server has to be reached for that; it is tried again by itself",
+            )
+        say_step(f"{cluster} has a new intermediate" if seconds > 0 else f"{cluster} asks for a new intermediate")
+
+
+def render_identity(answer: dict[str, Any]) -> str:
+    """What ``meshpass identity show`` prints."""
+    if not answer["trustDomain"]:
+        return "no root is known yet"
+    waiting = describe_waiting(answer)
+    head = [f"Trust domain:  {answer['trustDomain']}", f"Rotation:      {answer['rotation']['phase']}"]
+    if waiting:
+        head.append(f"Waits for:     {waiting}")
+    roots = [
+        (_short(one["fingerprint"]), one["subject"], one["notAfter"], "yes" if one["signing"] else "no")
+        for one in answer["roots"]
+    ]
+    intermediates = [
+        (
+            one["cluster"],
+            _short(one["fingerprint"]),
+            one["notAfter"] or "-",
+            str(one["workloads"]["count"]),
+            one["workloads"]["soonestNotAfter"] or "-",
+            one["problem"] or "-",
+        )
+        for one in answer["intermediates"]
+    ]
+    tables = [render_table(("ROOT", "SUBJECT", "NOT AFTER", "SIGNS"), roots)]
+    if intermediates:
+        headers = ("CLUSTER", "INTERMEDIATE", "NOT AFTER", "WORKLOADS", "FIRST NOT AFTER", "PROBLEM")
+        tables.append(render_table(headers, intermediates))
+    return "\n\n".join(["\n".join(head), *tables])
+
+
+def describe_waiting(answer: dict[str, Any]) -> str:
+    """Whom the rotation waits for, in words; empty where it waits for nobody."""
+    return "; ".join(
+        f"proxies of {one['cluster']}: {', '.join(one['proxies'])}" if one["proxies"] else f"all of {one['cluster']}"
+        for one in answer["rotation"]["waitingFor"]
+    )
+
+
+class _Phases:
+    """Tells each phase once."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self._told = answer["rotation"]["phase"]
+
+    def tell(self, answer: dict[str, Any]) -> None:
+        if answer["rotation"]["phase"] != self._told:
+            self._told = answer["rotation"]["phase"]
+            _say_phase(answer)
+
+
+def _say_phase(answer: dict[str, Any]) -> None:
+    match answer["rotation"]["phase"]:
+        case "trust-both":
+            say_step("the old root and a new one are to be believed by everyone")
+        case "sign-new":
+            say_step("everyone gets certificates of the new root")
+        case "drop-old":
+            say_step("the old root is to be forgotten by everyone")
+        case _:
+            say_step("the root is the new one")
+
+
+def _poll(
+    process: ProcessRecord,
+    seconds: float,
+    holds: Callable[[dict[str, Any]], bool],
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> bool:
+    """True once it holds; False where it does not within so many seconds."""
+    until = time.monotonic() + seconds
+    while True:
+        answer = _ask(process, "GET", "/v1/identity")
+        tell(answer)
+        if holds(answer):
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_SECONDS)
+
+
+def _processes(directory: Path | None) -> list[ProcessRecord]:
+    """Those of the control plane, the one with the root first."""
+    from meshpass.localmesh.directory import state_directory
+    from meshpass.localmesh.processrecord import Role
+
+    return sorted(state_directory(directory).running().processes, key=lambda one: (one.role is Role.AGENT, one.cluster))
+
+
+def _ask_any(processes: Iterable[ProcessRecord]) -> dict[str, Any]:
+    """What the first one says that answers. Raises LocalMeshError where none does."""
+    from meshpass.errors import LocalMeshError
+
+    failure = LocalMeshError("no process of the control plane is known", hint="`meshpass status`")
+    for process in processes:
+        try:
+            return _ask(process, "GET", "/v1/identity")
+        except LocalMeshError as error:
+            say(f"{process.name}: {error}")
+            failure = error
+    raise failure
+
+
+def _ask(process: ProcessRecord, method: str, target: str) -> dict[str, Any]:
+    """What the process answers. Raises LocalMeshError where it does not, or refuses, in its own words."""
+    import msgspec
+
+    from meshpass.errors import LocalMeshError
+    from meshpass.localmesh.control import ask
+
+    code, body = ask(process.socket, method, target, timeout=_ASK_SECONDS, who=process.name)
+    try:
+        answer = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        answer = {}
+    if code != 200:
+        message = answer.get("message", f"{process.name} answered {code}")
+        raise LocalMeshError(message, hint=answer.get("hint"))
+    return answer
+
+
+def _fingerprints(answer: dict[str, Any]) -> dict[str, str]:
+    return {one["cluster"]: one["fingerprint"] for one in answer["intermediates"]}
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint[:_SHOWN_DIGITS] or "-"
