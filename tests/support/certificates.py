@@ -50,10 +50,10 @@ class Authority:
         self.certificate = _pem(made)
 
     def sign(self, *names: str, key: PrivateKey | None = None) -> Certificate:
-        """A certificate for these host names and IP addresses; the first is its common name. Of P-256 unless ``key``."""
+        """A certificate for these host names, IP addresses and URIs; the first is its common name. Of P-256 unless ``key``."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         made = (
-            _builder(_name(names[0]), self._name, key.public_key())
+            _builder(_name(names[0][:64]), self._name, key.public_key())
             .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
             # RFC 5280 §4.2.1.1; Python verifies by the letter from 3.13 on.
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
@@ -70,6 +70,8 @@ def _name(name: str) -> x509.Name:
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

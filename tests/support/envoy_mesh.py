@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 import uvicorn
 from tests.support.http_client import UPSTREAM, Answer, Headers, HttpClient, Place, Request, leaked
+from tests.support.mesh_issuer import MeshIssuer
 from tests.support.objects import key_of, read_objects, translate_objects
 
 from meshpass.api.objectset import ObjectSet
@@ -40,6 +41,7 @@ from meshpass.localmesh.bootstrap import BootstrapSettings, build_bootstrap, bui
 from meshpass.localmesh.envoy_binary import find_envoy
 from meshpass.memo import Memo
 from meshpass.translate import FeatureGates, Translation
+from meshpass.translate.identity import NO_IDENTITIES
 from meshpass.translate.keysource import KeySets
 from meshpass.translate.sidecar import OUTBOUND_PORT
 from meshpass.translate.status import Programming, build_status
@@ -64,11 +66,20 @@ Source = Path | str | Mapping[str, Any]
 class EnvoyMesh:
     """Some objects, and the Envoys that do what they say. Not thread-safe."""
 
-    def __init__(self, cache: SnapshotCache, memo: Memo, *, nodes: tuple[str, ...], network: str) -> None:
+    def __init__(
+        self,
+        cache: SnapshotCache,
+        memo: Memo,
+        *,
+        nodes: tuple[str, ...],
+        network: str,
+        issuer: MeshIssuer | None = None,
+    ) -> None:
         self.cache = cache
         self.memo = memo
         self.nodes = nodes
         self.network = network
+        self.issuer = issuer
         self.gates = FeatureGates()
         self.key_sets: KeySets = {}
         self.files = CertificateFiles(interval_seconds=0.05)
@@ -91,8 +102,12 @@ class EnvoyMesh:
 
     async def publish(self) -> Translation:
         """Translate the objects, gates, key sets and files as they are now; returns like ``apply``."""
-        while self.files.follow((translation := self.translate()).files):
-            await self.files.wait_changed(self.files.revision)
+        while True:
+            translation = self.translate()
+            if self.files.follow(translation.files):
+                await self.files.wait_changed(self.files.revision)
+            elif self.issuer is None or not self.issuer.issue(translation.identities):
+                break
         self._publish(translation)
         await self.synced()
         return translation
@@ -112,7 +127,12 @@ class EnvoyMesh:
     def translate(self) -> Translation:
         """What follows from the objects as they are."""
         return translate_objects(
-            self.objects, self.memo, key_sets=self.key_sets, gates=self.gates, files=self.files.files
+            self.objects,
+            self.memo,
+            key_sets=self.key_sets,
+            gates=self.gates,
+            files=self.files.files,
+            identities=self.issuer.identities if self.issuer is not None else NO_IDENTITIES,
         )
 
     @asynccontextmanager
@@ -190,8 +210,11 @@ def _encode_query(query: Mapping[str, str] | None) -> str:
 
 
 @asynccontextmanager
-async def run_envoy_mesh(*nodes: str) -> AsyncIterator[EnvoyMesh]:
-    """Inside, the mesh runs with an Envoy for each of the nodes (that of ``client`` if none is named)."""
+async def run_envoy_mesh(*nodes: str, issuer: MeshIssuer | None = None) -> AsyncIterator[EnvoyMesh]:
+    """Inside, the mesh runs with an Envoy for each of the nodes (that of ``client`` if none is named).
+
+    With an issuer workloads have identities, each that of the service account of its own name, and speak mutual TLS.
+    """
     nodes = nodes or (CLIENT,)
     cache, memo = SnapshotCache(), Memo()
 
@@ -203,7 +226,7 @@ async def run_envoy_mesh(*nodes: str) -> AsyncIterator[EnvoyMesh]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="meshpass-")))
         ports = stack.enter_context(run_applications(*APPLICATIONS))
         ads_socket = directory / "run" / "ads.sock"
-        mesh = EnvoyMesh(cache, memo, nodes=nodes, network=free_network())
+        mesh = EnvoyMesh(cache, memo, nodes=nodes, network=free_network(), issuer=issuer)
         stack.callback(mesh.client.close)
         await stack.enter_async_context(AdsServer(cache, plan, listen=ads_socket))
         for node in nodes:
@@ -218,7 +241,8 @@ async def run_envoy_mesh(*nodes: str) -> AsyncIterator[EnvoyMesh]:
 
 @asynccontextmanager
 async def _run_envoy(node: str, directory: Path, ads_socket: Path, mesh: EnvoyMesh) -> AsyncIterator[None]:
-    bootstrap, log = _write_bootstrap(node, directory, ads_socket), directory / "envoy.log"
+    address = mesh.address(node) if mesh.issuer is not None else ""
+    bootstrap, log = _write_bootstrap(node, directory, ads_socket, address), directory / "envoy.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *build_command(find_envoy(), bootstrap), stdout=output, stderr=output, env={"PATH": os.defpath}
@@ -234,10 +258,14 @@ async def _run_envoy(node: str, directory: Path, ads_socket: Path, mesh: EnvoyMe
     assert found is None, f"a token is in the log of {node}"
 
 
-def _write_bootstrap(node: str, directory: Path, ads_socket: Path) -> Path:
+def _write_bootstrap(node: str, directory: Path, ads_socket: Path, address: str) -> Path:
     directory.mkdir()
     settings = BootstrapSettings(
-        node=node, node_cluster="tests", ads_socket=ads_socket, admin_socket=directory / "admin.sock"
+        node=node,
+        node_cluster="tests",
+        ads_socket=ads_socket,
+        admin_socket=directory / "admin.sock",
+        address=address,
     )
     bootstrap = directory / "bootstrap.json"
     bootstrap.write_text(json.dumps(build_bootstrap(settings)))
@@ -315,7 +343,8 @@ def build_world(mesh: EnvoyMesh, ports: Mapping[str, int]) -> str:
         objects += _gateway(mesh.address(GATEWAY))
     for node in (CLIENT, CALLER, GUARDED):
         name = node.rpartition("~")[2]
-        pod = _object("v1", "Pod", name, namespace="httpbin", status={"podIP": mesh.address(node)})
+        spec = {"serviceAccountName": name}
+        pod = _object("v1", "Pod", name, namespace="httpbin", spec=spec, status={"podIP": mesh.address(node)})
         pod["metadata"]["labels"] = {"app": name}
         addresses = json.dumps({INBOUND_PORT: f"127.0.0.1:{ports['guarded']}"})
         pod["metadata"]["annotations"] |= {"meshpass.dev/proxy": "sidecar", "meshpass.dev/app-addresses": addresses}
@@ -325,7 +354,8 @@ def build_world(mesh: EnvoyMesh, ports: Mapping[str, int]) -> str:
 
 def _gateway(address: str) -> Iterator[dict[str, Any]]:
     """The pod of the gateway, and the Service in front of it."""
-    pod = _object("v1", "Pod", "edge", namespace="httpbin", status={"podIP": address})
+    runs_as = {"serviceAccountName": "edge"}
+    pod = _object("v1", "Pod", "edge", namespace="httpbin", spec=runs_as, status={"podIP": address})
     pod["metadata"]["labels"] = {"istio": "ingressgateway"}
     pod["metadata"]["annotations"] |= {"meshpass.dev/proxy": "gateway"}
     yield pod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ class BootstrapSettings:
     node_cluster: str
     ads_socket: Path
     admin_socket: Path
+    address: str = ""
+    """The pod's IP address, at which connections to others begin; empty: wherever the system lets them begin."""
 
 
 def build_bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
@@ -42,6 +45,7 @@ def build_bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
             "lds_config": ads,
             "cds_config": ads,
         },
+        **({"cluster_manager": {"upstream_bind_config": _bind(settings.address)}} if settings.address else {}),
         "static_resources": {"clusters": [_control_plane_cluster(settings.ads_socket)]},
         # Statistics are the larger part of the memory of an Envoy with many routes: only what is looked at is kept.
         "stats_config": {
@@ -77,6 +81,15 @@ def build_bootstrap(settings: BootstrapSettings) -> dict[str, Any]:
                 }
             ]
         },
+    }
+
+
+def _bind(address: str) -> dict[str, Any]:
+    """Callees see the address of the pod. To addresses of the other version of IP, connections begin anywhere."""
+    other = "::" if ip_address(address).version == 4 else "0.0.0.0"  # noqa: S104 - nothing listens there
+    return {
+        "source_address": {"address": address, "port_value": 0},
+        "extra_source_addresses": [{"address": {"address": other, "port_value": 0}}],
     }
 
 

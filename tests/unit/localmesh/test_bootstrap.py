@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,21 @@ def test_nothing_listens_on_a_port():
     assert "socket_address" not in json.dumps(found)
 
 
+def test_connections_begin_at_the_address_of_the_pod():
+    """If it has one of its own; to addresses of the other version of IP they begin wherever the system says."""
+    assert "cluster_manager" not in build_bootstrap(SETTINGS)
+    for address, other in (("127.0.1.1", "::"), ("fd00::1", "0.0.0.0")):
+        bind = build_bootstrap(replace(SETTINGS, address=address))["cluster_manager"]["upstream_bind_config"]
+        assert bind["source_address"] == {"address": address, "port_value": 0}
+        assert [one["address"]["address"] for one in bind["extra_source_addresses"]] == [other]
+
+
 @pytest.mark.envoy
-def test_envoy_accepts_it_without_a_warning(tmp_path):
+@pytest.mark.parametrize("address", ["", "127.0.1.1", "::1"])
+def test_envoy_accepts_it_without_a_warning(tmp_path, address):
     """``--mode validate`` of the real Envoy, with the command line that workloads get."""
     path = tmp_path / "bootstrap.json"
-    path.write_text(json.dumps(build_bootstrap(SETTINGS)))
+    path.write_text(json.dumps(build_bootstrap(replace(SETTINGS, address=address))))
 
     done = subprocess.run(
         [*build_command(find_envoy(), path), "--mode", "validate"], capture_output=True, text=True, check=False
