@@ -17,12 +17,13 @@ from pathlib import Path
 import msgspec
 
 from meshpass.errors import LocalMeshError
+from meshpass.localmesh.processrecord import ProcessRecord
 from meshpass.secretfile import write_secret_file
 
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits for Unix sockets are 104 (BSD, macOS) and 108 (Linux), with the final zero."""
 _PREFIX = "meshpass-run-"
-_LONGEST_SOCKET_NAME = len("/admin-999.sock")
+_LONGEST_SOCKET_NAME = len("/control-management-server.sock")
 
 
 class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -75,6 +76,10 @@ class MeshRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     run_directory: str
     clusters: tuple[ClusterRecord, ...] = ()
     workloads: tuple[WorkloadRecord, ...] = ()
+    processes: tuple[ProcessRecord, ...] = ()
+    """Those of the control plane, the management server first; one alone is the supervisor."""
+    relay_port: int | None = None
+    """Where the management server waits for agents, on 127.0.0.1."""
 
     @property
     def management(self) -> str:
@@ -112,6 +117,15 @@ class StateDirectory:
     def cluster(self, name: str) -> Path:
         """What the API server of one cluster keeps."""
         return self.path / "clusters" / name
+
+    @property
+    def management_server(self) -> Path:
+        """What the management server keeps."""
+        return self.path / "management-server"
+
+    def agent(self, cluster: str) -> Path:
+        """What the agent of a cluster keeps; its credentials are in ``credentials`` there."""
+        return self.path / "agents" / cluster
 
     @property
     def _record(self) -> Path:
@@ -210,13 +224,18 @@ class StateDirectory:
 
 
 def control_socket(run_directory: Path) -> Path:
-    """Where the control plane answers status and wait."""
+    """Where a control plane of one process answers status and wait."""
     return run_directory / "control.sock"
 
 
 def ads_socket(run_directory: Path) -> Path:
-    """Where the control plane answers Envoys."""
+    """Where a control plane of one process answers Envoys."""
     return run_directory / "ads.sock"
+
+
+def supervisor_socket(run_directory: Path) -> Path:
+    """Where the supervisor is told to stop and start parts of the mesh."""
+    return run_directory / "supervisor.sock"
 
 
 def default_directory() -> Path:

@@ -14,14 +14,15 @@ async def find_silent(addresses: Mapping[str, str], *, seconds: float) -> tuple[
     deadline = time.monotonic() + seconds
     silent = dict(addresses)
     while silent:
-        silent = {name: address for name, address in silent.items() if not await _accepts(address)}
+        silent = {name: address for name, address in silent.items() if not await accepts(address)}
         if not silent or time.monotonic() > deadline:
             break
         await asyncio.sleep(_LOOK_AGAIN)
     return tuple(silent)
 
 
-async def _accepts(address: str) -> bool:
+async def accepts(address: str) -> bool:
+    """True where somebody listens at the address, ``127.0.0.1:5000``."""
     host, _, port = address.rpartition(":")
     try:
         _, writer = await asyncio.open_connection(host, int(port))

@@ -75,6 +75,7 @@ class App(Enum):
     DETAILS = "details"
     RATINGS = "ratings"
     REVIEWS = "reviews"
+    HELLOWORLD = "helloworld"
 
 
 class ProxyKind(Enum):
@@ -140,8 +141,11 @@ class LocalMesh(_Part, frozen=True, kw_only=True):
     clusters: tuple[Cluster, ...]
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
+    trust_domain: str = "cluster.local"
+    """What the identities of its workloads begin with: ``spiffe://<trust domain>/``."""
     default_workspace: bool = True
-    """Whether a Workspace with all clusters and namespaces is made where the management cluster has none."""
+    """Whether a Workspace with all clusters and namespaces is made where the management cluster has none, and its
+    settings where there are none."""
 
     @property
     def management(self) -> Cluster:

@@ -77,6 +77,26 @@ def default_workspace(mesh: LocalMesh) -> Raw:
     }
 
 
+def default_workspace_settings() -> Raw:
+    """What holds in a mesh of several clusters until somebody says otherwise, under the name that the guides use.
+
+    Services have a host that is the same in every cluster, and clusters reach each other through the gateways with
+    Istio's label.
+    """
+    return {
+        "apiVersion": _ADMIN,
+        "kind": "WorkspaceSettings",
+        "metadata": {"name": "default", "namespace": ADMIN_NAMESPACE},
+        "spec": {
+            "options": {
+                "eastWestGateways": [{"selector": {"labels": {"istio": "eastwestgateway"}}}],
+                "federation": {"enabled": True, "hostSuffix": "global"},
+                "serviceIsolation": {"enabled": False},
+            }
+        },
+    }
+
+
 def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> Iterator[Raw]:
     """ServiceAccounts, Services, Pods and EndpointSlices of one cluster's workloads; statuses go separately."""
     workloads = [workload for workload in mesh.workloads if workload.cluster == cluster]
@@ -96,22 +116,30 @@ def workload_objects(mesh: LocalMesh, cluster: str, placements: Placements) -> I
             yield _endpoint_slice(workload, placement)
 
 
-def pod_status(workload: Workload, placement: Placement, started: datetime) -> Raw:
-    """The status of a Pod that runs since ``started``: its address, and that it and its containers are ready."""
-    moment = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    containers = [
-        {
-            "name": name,
-            "image": _image(name),
-            "imageID": "",
-            "ready": True,
-            "started": True,
-            "restartCount": 0,
-            "state": {"running": {"startedAt": moment}},  # kubectl counts as ready only what it sees running
-        }
-        for name in container_names(workload)
-    ]
-    conditions = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """How the process of one container is."""
+
+    started: datetime
+    """When it was started last, or when it was found not to run."""
+    ready: bool = True
+    waiting: str = ""
+    """Why it does not run, as Kubernetes writes reasons; empty where it runs."""
+    restarts: int = 0
+
+
+def pod_status(
+    workload: Workload, placement: Placement, started: datetime, containers: Mapping[str, ContainerState] | None = None
+) -> Raw:
+    """The status of a Pod that runs since ``started``: its address, and how its containers are, all ready unless said.
+
+    It is ready as long as all its containers are.
+    """
+    moment = _moment(started)
+    states = containers or {name: ContainerState(started=started) for name in container_names(workload)}
+    ready = all(state.ready for state in states.values())
+    conditions = {"PodScheduled": True, "Initialized": True, "ContainersReady": ready, "Ready": ready}
+    changed = _moment(max(state.started for state in states.values()))
     return {
         "status": {
             "phase": "Running",
@@ -120,10 +148,47 @@ def pod_status(workload: Workload, placement: Placement, started: datetime) -> R
             "podIPs": [{"ip": placement.address}],
             "hostIP": "127.0.0.1",
             "hostIPs": [{"ip": "127.0.0.1"}],
-            "conditions": [{"type": kind, "status": "True", "lastTransitionTime": moment} for kind in conditions],
-            "containerStatuses": containers,
+            "conditions": [
+                {
+                    "type": kind,
+                    "status": str(holds),
+                    "lastTransitionTime": changed if kind.endswith("Ready") else moment,
+                }
+                | ({} if holds else {"reason": "ContainersNotReady"})
+                for kind, holds in conditions.items()
+            ],
+            "containerStatuses": [_container_status(name, state) for name, state in states.items()],
         }
     }
+
+
+def _container_status(name: str, state: ContainerState) -> Raw:
+    return {
+        "name": name,
+        "image": _image(name),
+        "imageID": "",
+        "ready": state.ready,
+        "started": not state.waiting,
+        "restartCount": state.restarts,
+        # kubectl counts as ready only what it sees running
+        "state": {"waiting": {"reason": state.waiting}}
+        if state.waiting
+        else {"running": {"startedAt": _moment(state.started)}},
+    }
+
+
+def endpoint_slice_change(workload: Workload, placement: Placement, *, ready: bool) -> Raw:
+    """A merge patch by which the workload's EndpointSlice says that its endpoint is ready, or is not."""
+    return {"endpoints": [_endpoint(workload, placement, ready=ready)]}
+
+
+def endpoint_slice_name(workload: Workload) -> str:
+    """The name of the workload's EndpointSlice."""
+    return f"{workload.service_name}-{workload.name}"
+
+
+def _moment(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def load_balancer_status(mesh: LocalMesh, cluster: str, placements: Placements) -> Iterator[tuple[str, str, Raw]]:
@@ -202,19 +267,21 @@ def _endpoint_slice(workload: Workload, placement: Placement) -> Raw:
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": _metadata(
-            f"{workload.service_name}-{workload.name}",
+            endpoint_slice_name(workload),
             workload,
             {"kubernetes.io/service-name": str(workload.service_name)},
         ),
         "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": [placement.address],
-                "conditions": {"ready": True, "serving": True, "terminating": False},
-                "targetRef": {"kind": "Pod", "name": workload.name, "namespace": workload.namespace},
-            }
-        ],
+        "endpoints": [_endpoint(workload, placement, ready=True)],
         "ports": [{"name": port.name, "port": port.target, "protocol": "TCP"} for port in ports],
+    }
+
+
+def _endpoint(workload: Workload, placement: Placement, *, ready: bool) -> Raw:
+    return {
+        "addresses": [placement.address],
+        "conditions": {"ready": ready, "serving": ready, "terminating": False},
+        "targetRef": {"kind": "Pod", "name": workload.name, "namespace": workload.namespace},
     }
 
 

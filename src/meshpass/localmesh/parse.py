@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from meshpass.errors import MeshFileError
+from meshpass.errors import MeshFileError, MeshpassError
+from meshpass.identity.spiffe import check_trust_domain
 from meshpass.localmesh.meshfile import (
     API_VERSION,
     KIND,
@@ -105,6 +106,10 @@ def _problems(mesh: LocalMesh) -> Iterator[MeshFileError]:
             hint="give exactly one cluster `management: true`",
         )
     yield from _ports((f"clusters[{i}].port", one.port) for i, one in enumerate(mesh.clusters) if one.port is not None)
+    try:
+        check_trust_domain(mesh.trust_domain)
+    except MeshpassError as error:
+        yield MeshFileError(f"trustDomain: {error}", hint=error.hint)
     yield from _names("namespaces", [namespace.name for namespace in mesh.namespaces])
     for i, namespace in enumerate(mesh.namespaces):
         for j, name in enumerate(namespace.clusters):

@@ -48,20 +48,16 @@ class ProcessSpec:
     children: Children = Children.NONE
 
 
-def _ignore() -> None:
-    """Nobody is told."""
-
-
 class ChildProcess:
     """Keeps one child running until cancelled, but for the time between `stop` and `start`."""
 
-    def __init__(self, spec: ProcessSpec, *, announce: Announce, on_change: Callable[[], None] = _ignore) -> None:
+    def __init__(self, spec: ProcessSpec, *, announce: Announce) -> None:
         self.spec = spec
         self.pid: int | None = None
         """The child's process id while it runs (the guard's, for GROUP)."""
         self.restarts = 0
         self._announce = announce
-        self._on_change = on_change
+        self._listeners: list[Callable[[], None]] = []
         self._wanted = asyncio.Event()
         self._wanted.set()
         self._gone = asyncio.Event()
@@ -73,6 +69,10 @@ class ChildProcess:
         """True from `stop` to `start`."""
         return not self._wanted.is_set()
 
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """It is called whenever the process has started, and whenever it has ended."""
+        self._listeners.append(listener)
+
     async def stop(self) -> None:
         """The child is gone, and is not started before somebody says so; of a stopped one nothing changes.
 
@@ -82,7 +82,7 @@ class ChildProcess:
         if self._process is not None:
             await stop_process(self._process)
         await self._gone.wait()
-        self._on_change()
+        self._tell()
 
     def start(self) -> None:
         """The child is started, if it was stopped."""
@@ -120,7 +120,7 @@ class ChildProcess:
         finally:
             self.pid = self._process = None
             self._gone.set()
-            self._on_change()
+            self._tell()
 
     async def _run_process(self, log: LogFile) -> int:
         log.begin()
@@ -136,7 +136,7 @@ class ChildProcess:
             start_new_session=True,
         )
         self.pid, self._process = process.pid, process
-        self._on_change()
+        self._tell()
         try:
             if self.stopped:  # while it was being started
                 await stop_process(process)
@@ -147,6 +147,10 @@ class ChildProcess:
         finally:
             if process.returncode is None:
                 await stop_process(process)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
 
 async def stop_process(process: asyncio.subprocess.Process) -> None:

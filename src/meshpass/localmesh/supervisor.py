@@ -8,47 +8,57 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from meshpass.app import ControlPlaneSettings, run_control_plane
-from meshpass.errors import LocalMeshError
+from meshpass.identity.relay import ensure_agent_credentials
+from meshpass.kube.client import KubeClient
 from meshpass.localmesh.address import claim_address_block
 from meshpass.localmesh.announcement import Announce, Announcement
 from meshpass.localmesh.cluster_server import run_api_servers
-from meshpass.localmesh.control import read_status, wait_in_sync
+from meshpass.localmesh.controlprocess import (
+    ControlProcess,
+    ads_sockets,
+    control_process_spec,
+    find_relay_port,
+    is_distributed,
+    plan_processes,
+)
 from meshpass.localmesh.directory import (
-    ClusterRecord,
     MeshRecord,
     StateDirectory,
     WorkloadRecord,
     ads_socket,
     control_socket,
+    supervisor_socket,
 )
 from meshpass.localmesh.envoy_binary import find_envoy
 from meshpass.localmesh.existing import ExistingServers, use_api_servers
 from meshpass.localmesh.listening import find_silent
-from meshpass.localmesh.logfile import last_lines
+from meshpass.localmesh.liverecord import LiveRecord
 from meshpass.localmesh.meshfile import LocalMesh, Workload
 from meshpass.localmesh.objects import Placement, Placements, node_id
+from meshpass.localmesh.parts import (
+    ControlPart,
+    WorkloadParts,
+    following_readiness,
+    make_switchboard,
+    make_workload_parts,
+    running_children,
+)
 from meshpass.localmesh.pods import local_pods
 from meshpass.localmesh.populate import populate_clusters
-from meshpass.localmesh.process import ChildProcess, ProcessSpec
-from meshpass.localmesh.workload_process import (
-    EnvoySettings,
-    app_process,
-    envoy_process,
-    log_path,
-    place_workloads,
-    proxy_name,
-)
+from meshpass.localmesh.process import ChildProcess
+from meshpass.localmesh.processrecord import Role
+from meshpass.localmesh.startup import Startup
+from meshpass.localmesh.supervisorapi import serve_switchboard
+from meshpass.localmesh.workload_process import EnvoySettings, app_process, envoy_process, place_workloads
 from meshpass.translate.settings import FeatureGates
 
-_READY_WITHIN = 60.0
-_LOOK_AGAIN = 1.0
 _APPS_WITHIN = 5.0
 """Programs that take longer, to compile themselves say, are no reason to fail."""
 
@@ -88,7 +98,8 @@ async def run_local_mesh(settings: SupervisorSettings, announce: Announce) -> As
         block = claim_address_block(state.path, mesh.workloads)
         try:
             placements = place_workloads(mesh.workloads, block.addresses)
-            envoys = EnvoySettings(binary=envoy, state=state, run_directory=run_directory)
+            sockets = ads_sockets(mesh, plan_processes(mesh, state, run_directory))
+            envoys = EnvoySettings(binary=envoy, state=state, run_directory=run_directory, ads_sockets=sockets)
             async with _run_everything(settings, envoys, placements, previous, announce) as record:
                 yield record
         except BaseExceptionGroup as failures:
@@ -108,44 +119,101 @@ async def _run_everything(
     announce: Announce,
 ) -> AsyncIterator[MeshRecord]:
     mesh, state = settings.mesh, settings.state
-    apps = [app_process(state, one, placements[one.key], settings.base_directory) for one in mesh.workloads]
-    async with _children(tuple(app for app in apps if app), announce):
+    run_directory = envoys.run_directory
+    processes = plan_processes(mesh, state, run_directory)
+    workloads = _make_workloads(settings, envoys, placements, announce)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running_children(one.app for one in workloads if one.app))
         started = time.monotonic()
         pods = local_pods(mesh, placements, state=state, base_directory=settings.base_directory)
-        served = (
+        clusters = await stack.enter_async_context(
             run_api_servers(mesh, state, previous, pods)
             if settings.servers is None
             else use_api_servers(mesh, state, settings.servers)
         )
-        async with served as clusters:
-            _announce_step(announce, f"API servers of {', '.join(one.name for one in clusters)} answer", started)
-            record = _record(settings, envoys.run_directory, clusters, placements)
-            state.write_record(record)
-            await populate_clusters(mesh, state.kubeconfig, placements)
-            _announce_step(announce, f"{_count(len(mesh.workloads), 'workload')} stored in them", started)
-            async with (
-                run_control_plane(_control_plane_settings(settings, envoys.run_directory)),
-                _children(tuple(envoy_process(envoys, one, i) for i, one in enumerate(mesh.workloads)), announce),
-            ):
-                await _wait_ready(settings, envoys.run_directory)
-                _announce_step(announce, f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync", started)
-                for name in await find_silent(_app_addresses(mesh, placements), seconds=_APPS_WITHIN):
-                    text = f"{name}: nothing listens there yet, so its sidecar answers 503"
-                    announce(Announcement(text=text, trouble=True))
-                record = msgspec.structs.replace(record, ready=True)
-                state.write_record(record)
-                yield record
+        _announce_step(announce, f"API servers of {', '.join(one.name for one in clusters)} answer", started)
+        relay_port = find_relay_port(previous.relay_port if previous else None) if is_distributed(mesh) else None
+        controls = _make_controls(settings, processes, relay_port, announce)
+        record = LiveRecord(
+            state,
+            MeshRecord(
+                pid=os.getpid(),
+                ready=False,
+                run_directory=str(run_directory),
+                clusters=clusters,
+                workloads=tuple(_workload_record(one, placements[one.key]) for one in mesh.workloads),
+                relay_port=relay_port,
+            ),
+            processes,
+            {one.process.control_socket: one.child for one in controls},
+        )
+        # Their imports take as long as the objects need to be stored; nothing that they read is missing meanwhile.
+        await stack.enter_async_context(running_children(one.child for one in controls))
+        await populate_clusters(mesh, state.kubeconfig, placements)
+        _announce_step(announce, f"{_count(len(mesh.workloads), 'workload')} stored in them", started)
+        if not controls:
+            await stack.enter_async_context(run_control_plane(_control_plane_settings(settings, run_directory)))
+        await stack.enter_async_context(running_children(one.envoy for one in workloads))
+        startup = Startup(record=record.record, state=state, workloads=mesh.workloads)
+        if controls:
+            await startup.wait_answering()
+            _announce_step(announce, f"management server and {_count(len(controls) - 1, 'agent')} answer", started)
+        await startup.wait_in_sync()
+        _announce_step(announce, f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync", started)
+        for name in await find_silent(_app_addresses(mesh, placements), seconds=_APPS_WITHIN):
+            text = f"{name}: nothing listens there yet, so its sidecar answers 503"
+            announce(Announcement(text=text, trouble=True))
+        clients = {
+            one.name: await stack.enter_async_context(
+                KubeClient.from_kubeconfig(state.kubeconfig, one.name, cluster=one.name)
+            )
+            for one in mesh.clusters
+        }
+        await stack.enter_async_context(following_readiness(workloads, clients))
+        switchboard = make_switchboard(workloads, controls)
+        await stack.enter_async_context(serve_switchboard(switchboard, supervisor_socket(run_directory)))
+        record.set_ready()
+        yield record.record
 
 
-@asynccontextmanager
-async def _children(specs: tuple[ProcessSpec, ...], announce: Announce) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(ChildProcess(spec, announce=announce).run()) for spec in specs]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+def _make_workloads(
+    settings: SupervisorSettings, envoys: EnvoySettings, placements: Placements, announce: Announce
+) -> tuple[WorkloadParts, ...]:
+    return tuple(
+        make_workload_parts(
+            workload,
+            placements[workload.key],
+            app=app_process(settings.state, workload, placements[workload.key], settings.base_directory),
+            envoy=envoy_process(envoys, workload, i),
+            announce=announce,
+        )
+        for i, workload in enumerate(settings.mesh.workloads)
+    )
+
+
+def _make_controls(
+    settings: SupervisorSettings,
+    processes: tuple[ControlProcess, ...],
+    relay_port: int | None,
+    announce: Announce,
+) -> tuple[ControlPart, ...]:
+    """The processes of the control plane, which have their credentials; none where it is in this process."""
+    if relay_port is None:
+        return ()
+    mesh, state = settings.mesh, settings.state
+    for one in processes:
+        if one.role is Role.AGENT:
+            credentials = one.directory / "credentials"
+            ensure_agent_credentials(state.management_server, credentials, mesh.trust_domain, one.cluster)
+    return tuple(
+        ControlPart(
+            process=one,
+            child=ChildProcess(
+                control_process_spec(one, mesh, state, relay_port=relay_port, gates=settings.gates), announce=announce
+            ),
+        )
+        for one in processes
+    )
 
 
 def _first(failure: BaseException) -> BaseException:
@@ -169,45 +237,6 @@ def _control_plane_settings(settings: SupervisorSettings, run_directory: Path) -
         control_socket=control_socket(run_directory),
         directory=settings.state.path,
         gates=settings.gates,
-    )
-
-
-async def _wait_ready(settings: SupervisorSettings, run_directory: Path) -> None:
-    workloads = settings.mesh.workloads
-    deadline = time.monotonic() + _READY_WITHIN
-    socket = control_socket(run_directory)
-    while True:
-        late = await asyncio.to_thread(wait_in_sync, socket, timeout=_LOOK_AGAIN)
-        status = await asyncio.to_thread(read_status, socket)
-        in_sync = {proxy.node for proxy in status.proxies if proxy.connected and proxy.in_sync}
-        missing = [workload for workload in workloads if node_id(workload) not in in_sync]
-        if not late and not missing:
-            return
-        if time.monotonic() > deadline:
-            raise _not_ready(settings.state, missing[0] if missing else None, late)
-        await asyncio.sleep(0.02)
-
-
-def _not_ready(state: StateDirectory, workload: Workload | None, late: tuple[str, ...]) -> LocalMeshError:
-    if workload is None:
-        return LocalMeshError(f"not in sync after {_READY_WITHIN:g} s: {', '.join(late)}")
-    log = log_path(state, workload, "envoy")
-    words = last_lines(log, 5)
-    return LocalMeshError(
-        f"{proxy_name(workload)} is not in sync after {_READY_WITHIN:g} s" + (f":\n{words}" if words else ""),
-        hint=f"its log is {log}",
-    )
-
-
-def _record(
-    settings: SupervisorSettings, run_directory: Path, clusters: tuple[ClusterRecord, ...], placements: Placements
-) -> MeshRecord:
-    return MeshRecord(
-        pid=os.getpid(),
-        ready=False,
-        run_directory=str(run_directory),
-        clusters=clusters,
-        workloads=tuple(_workload_record(one, placements[one.key]) for one in settings.mesh.workloads),
     )
 
 

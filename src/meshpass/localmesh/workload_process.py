@@ -14,7 +14,7 @@ from pathlib import Path
 
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.bootstrap import BootstrapSettings, build_bootstrap, build_command
-from meshpass.localmesh.directory import StateDirectory, ads_socket
+from meshpass.localmesh.directory import StateDirectory
 from meshpass.localmesh.meshfile import App, Workload
 from meshpass.localmesh.objects import Placement, node_id
 from meshpass.localmesh.outbound import proxy_environment
@@ -32,6 +32,8 @@ class EnvoySettings:
     binary: Path
     state: StateDirectory
     run_directory: Path
+    ads_sockets: Mapping[str, Path]
+    """Cluster → where the control plane answers its Envoys."""
 
 
 def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> ProcessSpec:
@@ -41,7 +43,7 @@ def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> Pr
         BootstrapSettings(
             node=node_id(workload),
             node_cluster=f"{workload.name}.{workload.namespace}",
-            ads_socket=ads_socket(settings.run_directory),
+            ads_socket=settings.ads_sockets[workload.cluster],
             admin_socket=settings.run_directory / f"admin-{index}.sock",
         )
     )

@@ -103,9 +103,8 @@ async def test_a_stopped_child_stays_away_until_it_is_started(tmp_path, children
     """Nobody is told of a crash; stopping and starting twice is as once; every change is told."""
     said, pids = [], []
     async with asyncio.TaskGroup() as group:
-        child = ChildProcess(
-            spec(tmp_path, FOREVER, children=children), announce=said.append, on_change=lambda: pids.append(child.pid)
-        )
+        child = ChildProcess(spec(tmp_path, FOREVER, children=children), announce=said.append)
+        child.add_listener(lambda: pids.append(child.pid))
         task = group.create_task(child.run())
         (first,) = await wait_until(lambda: numbers(tmp_path / "child.log", 2))
         await child.stop()

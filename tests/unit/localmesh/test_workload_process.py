@@ -148,7 +148,9 @@ def test_a_program_of_exec_is_proxied_for_every_host():
 
 def test_an_envoys_bootstrap_is_written(state, tmp_path):
     """With the node's name, next to its socket."""
-    settings = EnvoySettings(binary=tmp_path / "envoy", state=state, run_directory=tmp_path)
+    settings = EnvoySettings(
+        binary=tmp_path / "envoy", state=state, run_directory=tmp_path, ads_sockets={"one": tmp_path / "ads.sock"}
+    )
     found = envoy_process(settings, workload(), 7)
 
     bootstrap = json.loads((tmp_path / "envoy-7.json").read_text())
@@ -162,7 +164,9 @@ def test_an_envoys_bootstrap_is_written(state, tmp_path):
 
 def test_a_gateways_envoy_is_named_as_one(state, tmp_path):
     """In its node's id and in messages."""
-    settings = EnvoySettings(binary=tmp_path / "envoy", state=state, run_directory=tmp_path)
+    settings = EnvoySettings(
+        binary=tmp_path / "envoy", state=state, run_directory=tmp_path, ads_sockets={"one": tmp_path / "ads.sock"}
+    )
     found = envoy_process(settings, workload(proxy=ProxyKind.GATEWAY, service=PORTS), 1)
 
     assert json.loads((tmp_path / "envoy-1.json").read_text())["node"]["id"] == "gateway~one~shop~web"
