@@ -37,6 +37,7 @@ from meshpass.translate.settings import FeatureGates
 from meshpass.translate.sidecar import Sidecar
 from meshpass.translate.tableroutes import MatchedNames
 from meshpass.translate.tableset import TableSet
+from meshpass.translate.trim import trim_hosts
 from meshpass.translate.view import (
     matched_names,
     selection_classes,
@@ -54,7 +55,8 @@ def translate_sidecar_proxy(
 ) -> Proxy:
     """What a sidecar does: routes of its workload's requests, and requests to its workload."""
     key, catalog = sidecar.key, resolution.catalog
-    known = memo(known_hosts, key.cluster, key.namespace, catalog)
+    everything = memo(known_hosts, key.cluster, key.namespace, catalog)
+    known = memo(trim_hosts, key.cluster, key.namespace, everything, tables, catalog, memo)
     routes = memo(translate_routes, key.cluster, known, tables, catalog, gates, memo)
     winners = resolution.route_winners if gates.EnableJWTPolicyEastWestRoute else NO_WINNERS
     outbound = memo(_route_policies, memo(_classes, tables, memo), winners, resolution.traffic.denied, gates)
