@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from meshpass.api.core import Secret
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import Backend, Endpoint, PeerTls, UpstreamTls
+from meshpass.ir import Backend, Endpoint, OutlierDetection, PeerTls, UpstreamTls
 from meshpass.ir import Secret as ProxySecret
 from meshpass.memo import Memo
 from meshpass.translate.catalog import Catalog
@@ -19,29 +19,35 @@ from meshpass.translate.externalentry import ExternalPort
 from meshpass.translate.filecredential import FileCredentials, FileProblem
 from meshpass.translate.peer import make_peer
 from meshpass.translate.service import ServicePort
+from meshpass.translate.socketaddress import is_address, is_loopback
+from meshpass.translate.viewer import Viewer
 from meshpass.translate.virtualentry import VirtualPort
 
 
-def translate_backend(destination: Destination, catalog: Catalog, endpoints: EndpointIndex, memo: Memo) -> Backend:
-    """The backend that a destination names. The same object as long as it is equal.
+def translate_backend(
+    destination: Destination, catalog: Catalog, endpoints: EndpointIndex, memo: Memo, viewer: Viewer | None = None
+) -> Backend:
+    """The backend that a destination names, as proxies of the viewer's cluster have it. The same object as long as it is equal.
 
     A frozen route may name what is gone by now, or must not be sent to any more: its backend has no endpoints.
     """
-    found = find_endpoints(destination, catalog, endpoints)
+    found = find_endpoints(destination, catalog, endpoints, viewer)
     connection = find_connection(destination, catalog) or Connection()
     peer, anywhere = None, False
     if endpoints.has_identities:
         peer = make_peer(destination) if connection.tls is None else None
-        anywhere = _is_anywhere(destination, catalog)
+        anywhere = _is_anywhere(destination, catalog, found)
+    port = _find_port(destination, catalog)
     return memo(
         _make_backend,
         destination.backend,
         found,
         connection.http2,
-        connection.resolve,
+        connection.resolve or any(one.mutual_tls and not is_address(one.address) for one in found),
         connection.tls,
         peer,
         anywhere,
+        isinstance(port, VirtualPort) and port.failover,
     )
 
 
@@ -53,14 +59,26 @@ def _make_backend(  # noqa: PLR0917
     tls: UpstreamTls | None,
     peer: PeerTls | None,
     anywhere: bool,
+    failover: bool,
 ) -> Backend:
-    return Backend(name=name, endpoints=endpoints, http2=http2, resolve=resolve, tls=tls, peer=peer, anywhere=anywhere)
+    return Backend(
+        name=name,
+        endpoints=endpoints,
+        http2=http2,
+        resolve=resolve,
+        tls=tls,
+        peer=peer,
+        outlier=OutlierDetection() if failover else None,
+        anywhere=anywhere,
+    )
 
 
-def _is_anywhere(destination: Destination, catalog: Catalog) -> bool:
+def _is_anywhere(destination: Destination, catalog: Catalog, endpoints: tuple[Endpoint, ...]) -> bool:
     """True for what has addresses that are no pods'."""
     port = _find_port(destination, catalog)
-    return isinstance(port, ExternalPort) or (isinstance(port, VirtualPort) and bool(port.external_services))
+    outside = isinstance(port, ExternalPort) or (isinstance(port, VirtualPort) and bool(port.external_services))
+    # From a pod on loopback a gateway that is elsewhere cannot be reached; from one elsewhere it makes no difference.
+    return outside or any(one.mutual_tls and not is_loopback(one.address) for one in endpoints)
 
 
 def find_connection(destination: Destination, catalog: Catalog) -> Connection | None:
@@ -83,26 +101,35 @@ def _find_port(destination: Destination, catalog: Catalog) -> ServicePort | Exte
     return None if port.why_not(http=not destination.tunnel) else port
 
 
-def find_endpoints(destination: Destination, catalog: Catalog, endpoints: EndpointIndex) -> tuple[Endpoint, ...]:
-    """Where the requests of a destination go now; sorted, each once."""
+def find_endpoints(
+    destination: Destination, catalog: Catalog, endpoints: EndpointIndex, viewer: Viewer | None = None
+) -> tuple[Endpoint, ...]:
+    """Where the requests of a destination go now; sorted, each once. Without a viewer, to pods wherever they are."""
     match _find_port(destination, catalog):
         case None:
             return ()
         case ServicePort():
-            return _service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
+            pods = service_endpoints(destination.key, destination.port, destination.subset, catalog, endpoints)
+            owner = catalog.workspaces.place_owner(destination.key)
+            return pods if viewer is None else viewer.reach(owner, destination.key.cluster, pods)
         case VirtualPort() as port:
-            return _virtual_endpoints(port, destination, catalog, endpoints)
+            return _virtual_endpoints(port, destination, catalog, endpoints, viewer)
         case port:
             by_name = catalog.external_services[destination.key].by_name and destination.host
             return tuple(one for one in port.endpoints if not by_name or one.address == destination.host)
 
 
 def _virtual_endpoints(
-    port: VirtualPort, destination: Destination, catalog: Catalog, endpoints: EndpointIndex
+    port: VirtualPort, destination: Destination, catalog: Catalog, endpoints: EndpointIndex, viewer: Viewer | None
 ) -> tuple[Endpoint, ...]:
+    """Those of the viewer's own cluster come first; others have what these leave."""
+    owner = catalog.virtual_destinations[destination.key].workspace
     found: set[Endpoint] = set()
     for key, number in port.services:
-        found.update(_service_endpoints(key, number, destination.subset, catalog, endpoints))
+        pods = service_endpoints(key, number, destination.subset, catalog, endpoints)
+        reached = pods if viewer is None else viewer.reach(owner, key.cluster, pods)
+        is_far = viewer is not None and key.cluster != viewer.cluster
+        found.update(one._replace(priority=1) if is_far else one for one in reached)
     for key, number in port.external_services:
         service = catalog.external_services[key]
         behind = service.port(number)
@@ -112,9 +139,10 @@ def _virtual_endpoints(
     return tuple(sorted(found))
 
 
-def _service_endpoints(
+def service_endpoints(
     key: ObjectKey, number: int, subset: tuple[tuple[str, str], ...], catalog: Catalog, endpoints: EndpointIndex
 ) -> tuple[Endpoint, ...]:
+    """The ready pods behind a port of a Service, of those with these labels; sorted, each once."""
     found = endpoints.places.get((key.cluster, key.namespace, key.name, catalog.port_name(key, number)), ())
     if subset:
         found = tuple(one for one in found if _is_in_subset(one, key, endpoints, dict(subset)))

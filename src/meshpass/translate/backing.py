@@ -45,27 +45,22 @@ def make_backing(services: tuple[ServiceEntry, ...], external_services: tuple[Ex
     )
 
 
-def select_behind(
-    key: ObjectKey, destination: VirtualDestination, workspace: str, backing: Backing, management_cluster: str
-) -> Behind:
-    """What is behind a VirtualDestination: of its own cluster, or of all if it is in the management cluster.
+def select_behind(key: ObjectKey, destination: VirtualDestination, workspace: str, backing: Backing) -> Behind:
+    """What is behind a VirtualDestination: what its selectors find in the whole workspace, in whatever cluster it is itself.
 
     Of several Services of one cluster the oldest.
     """
-    everywhere = key.cluster == management_cluster
     found = {
         service.key: service
         for selector in destination.spec.services
         for service in _candidates(selector, backing)
-        if (everywhere or service.key.cluster == key.cluster)
-        and _is_selected(selector, service.key, service.labels, workspace)
+        if _is_selected(selector, service.key, service.labels, workspace)
     }
     outside = {
         entry.key: entry
         for selector in destination.spec.external_services
         for entry in backing.external_services
-        if (everywhere or entry.key.cluster == key.cluster)
-        and _is_selected(selector, entry.key, entry.labels, workspace)
+        if _is_selected(selector, entry.key, entry.labels, workspace)
     }
     services: dict[str, list[ServiceEntry]] = {}
     for service in sorted(found.values(), key=lambda one: one.age):

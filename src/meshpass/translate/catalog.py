@@ -72,7 +72,6 @@ def make_catalog(  # noqa: PLR0917
     workspaces: WorkspaceIndex,
     clusters: frozenset[str],
     domains: Mapping[str, str],
-    management_cluster: str,
     system_authorities: str,
     credentials: Credentials,
     problems: Mapping[ObjectKey, tuple[str, ...]],
@@ -103,7 +102,6 @@ def make_catalog(  # noqa: PLR0917
         by_workspace,
         external,
         workspaces,
-        management_cluster,
         problems,
         memo,
     )

@@ -56,18 +56,19 @@ def make_peer(destination: Destination) -> PeerTls | None:
     key = destination.key
     if key.kind not in _KINDS:
         return None
-    return PeerTls(sni=peer_name(key, destination.port), peers=_peers_name(key))
+    return PeerTls(sni=peer_name(key, destination.port, destination.subset), peers=_peers_name(key))
 
 
-def peer_name(key: ObjectKey, port: int) -> str:
-    """The server name that stands for a port of a Service or a VirtualDestination.
+def peer_name(key: ObjectKey, port: int, subset: tuple[tuple[str, str], ...] = ()) -> str:
+    """The server name that stands for a port of a Service or a VirtualDestination, or for a subset of its pods.
 
     What is no DNS label (RFC 1123 §2.1) has its hash instead, which begins with a character that no label begins with.
     """
     parts = (
         part if _LABEL.fullmatch(part) else f"_{content_hash(part)}" for part in (key.name, key.namespace, key.cluster)
     )
-    return ".".join((str(port), *parts, _KINDS[key.kind], PEER_DOMAIN))
+    first = f"{port}-{content_hash(subset)}" if subset else str(port)
+    return ".".join((first, *parts, _KINDS[key.kind], PEER_DOMAIN))
 
 
 def _peers_name(key: ObjectKey) -> str:

@@ -24,6 +24,7 @@ from meshpass.ir import (
 )
 from meshpass.memo import Memo
 from meshpass.translate.backend import backend_secrets
+from meshpass.translate.eastwestlistener import translate_east_west
 from meshpass.translate.gatewaynode import Gateway
 from meshpass.translate.gatewayview import GatewayView
 from meshpass.translate.identity import WorkloadCertificate, spiffe_id
@@ -45,6 +46,7 @@ from meshpass.translate.view import (
     translate_routes,
     used_destinations,
 )
+from meshpass.translate.viewer import make_viewer
 
 NOTHING_MATCHED: MatchedNames = (frozenset(), frozenset())
 NO_WINNERS: Mapping[str, ObjectKey] = {}
@@ -66,7 +68,7 @@ def translate_sidecar_proxy(
         sidecar.node,
         memo(_listeners, sidecar, inbound, _modes(sidecar, resolution)),
         memo(_from_anywhere, sidecar.application) if resolution.endpoints.has_identities else sidecar.application,
-        _backends(known, tables, resolution, memo),
+        _backends(key.cluster, known, tables, resolution, memo),
         (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
         memo(_join_secrets, _own_secrets(key, resolution, memo), _secrets(known, tables, resolution, memo)),
         _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
@@ -81,12 +83,15 @@ def translate_gateway_proxy(  # noqa: PLR0917
     policies = memo(
         _route_policies, memo(_classes, tables, memo), resolution.route_winners, resolution.traffic.denied, gates
     )
+    between = translate_east_west(
+        gateway, resolution.east_west, resolution.exposure, resolution.catalog, resolution.endpoints, memo
+    )
     return memo(
         _make_proxy,
         gateway.node,
-        view.listeners,
+        (*view.listeners, *between.listeners),
         (),
-        _backends((), tables, resolution, memo),
+        memo(_join_backends, _backends(gateway.key.cluster, (), tables, resolution, memo), between.backends),
         tuple(
             memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options)
             for routes in view.routes
@@ -102,9 +107,14 @@ def translate_gateway_proxy(  # noqa: PLR0917
 
 
 def _backends(
-    known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo
+    cluster: str, known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo
 ) -> tuple[Backend, ...]:
-    return memo(translate_backends, known, tables, resolution.catalog, resolution.endpoints, memo)
+    viewer = memo(make_viewer, cluster, resolution.east_west)
+    return memo(translate_backends, known, tables, resolution.catalog, resolution.endpoints, viewer, memo)
+
+
+def _join_backends(own: tuple[Backend, ...], between: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    return tuple(sorted((*own, *between), key=lambda one: one.name)) if between else own
 
 
 def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:

@@ -21,11 +21,14 @@ from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.clusterdomain import find_domains
 from meshpass.translate.credential import index_credentials
+from meshpass.translate.eastwest import NO_EAST_WEST, EastWest, FoundEastWest, find_east_west
+from meshpass.translate.eastwestlistener import NO_EXPOSURE, Exposure, find_exposure
 from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
 from meshpass.translate.filecontent import FileContents
 from meshpass.translate.filecredential import FileCredentials, find_file_credentials, read_file_credentials
 from meshpass.translate.freeze import FrozenTrees, settle_tables
 from meshpass.translate.gateway import Gateways, find_gateways
+from meshpass.translate.gatewayworkload import find_workloads
 from meshpass.translate.identity import Identities
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
@@ -69,6 +72,11 @@ class Resolution:
     files: FileCredentials
     sidecars: tuple[Sidecar, ...]
     gateways: Gateways
+    found_east_west: FoundEastWest
+    east_west: EastWest
+    """The gateways by which clusters reach each other; none where workloads have no identities."""
+    exposure: Exposure
+    """What can be asked for by these."""
     tables: Mapping[ObjectKey, TableRoutes]
     """The tables that count and have hosts, oldest first, as they are served."""
     bindings: Mapping[ObjectKey, Binding]
@@ -143,6 +151,27 @@ def resolve(  # noqa: PLR0917
         workspace: memo(_index_classes, of_workspaces.get(workspace, ()))
         for workspace in sorted(set(workspaces.owners.values()))
     }
+    gateways = memo(
+        find_gateways,
+        objects.all(VirtualGateway),
+        objects.all(Pod),
+        objects.all(Service),
+        objects.all(Secret),
+        files,
+        workspaces,
+        objects.problems,
+        memo,
+    )
+    found_east_west = memo(
+        find_east_west,
+        memo(find_workloads, objects.all(Pod), objects.all(Service)),
+        objects.all(Service),
+        endpoints.places,
+        workspaces,
+        memo(_taken_ports, gateways),
+        memo,
+    )
+    east_west = found_east_west.east_west if endpoints.has_identities else NO_EAST_WEST
     policies = by_age(objects.all(JWTPolicy))
     decisions = tuple(
         _decide(workspace, policies, objects.problems, workspaces, index, catalog, memo)
@@ -155,17 +184,10 @@ def resolve(  # noqa: PLR0917
         secrets=objects.all(Secret),
         files=files,
         sidecars=sidecars,
-        gateways=memo(
-            find_gateways,
-            objects.all(VirtualGateway),
-            objects.all(Pod),
-            objects.all(Service),
-            objects.all(Secret),
-            files,
-            workspaces,
-            objects.problems,
-            memo,
-        ),
+        gateways=gateways,
+        found_east_west=found_east_west,
+        east_west=east_west,
+        exposure=memo(find_exposure, settled.tables, catalog, memo) if east_west.ports else NO_EXPOSURE,
         tables=settled.tables,
         bindings=settled.bindings,
         parts=memo(_without_hosts, translated),
@@ -194,12 +216,15 @@ def _make_catalog(
         workspaces,
         memo(_clusters, objects.all(KubernetesCluster), objects.all(Namespace), settings.management_cluster),
         memo(find_domains, objects.all(KubernetesCluster), settings.management_cluster),
-        settings.management_cluster,
         settings.system_authorities,
         memo(index_credentials, objects.all(Secret), external_services, files, memo),
         objects.problems,
         memo,
     )
+
+
+def _taken_ports(gateways: Gateways) -> Mapping[ObjectKey, frozenset[int]]:
+    return {one.key: frozenset(port.port for port in one.ports) for one in gateways.gateways}
 
 
 def _clusters(

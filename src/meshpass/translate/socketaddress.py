@@ -23,6 +23,11 @@ def is_address(text: str) -> bool:
     return True
 
 
+def is_loopback(text: str) -> bool:
+    """True for an IP address of the machine itself (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3)."""
+    return is_address(text) and ipaddress.ip_address(text).is_loopback
+
+
 def make_endpoint(address: str, port: int) -> Endpoint | None:
     """The endpoint; None if the address is no IP address or the port is none, which Envoy would refuse."""
     try:

@@ -29,6 +29,7 @@ from meshpass.translate.settings import FeatureGates
 from meshpass.translate.sidecar import ROUTE_CONFIGURATION
 from meshpass.translate.tableroutes import MatchedNames, TableClasses, TableRoutes, TcpRoute
 from meshpass.translate.tableset import TableSet
+from meshpass.translate.viewer import Viewer
 
 HTTP_PORT = 80
 
@@ -267,18 +268,19 @@ def _is_for(route: TcpRoute, port: int | None) -> bool:
     return not route.ports or port in route.ports
 
 
-def translate_backends(
+def translate_backends(  # noqa: PLR0917
     known: tuple[KnownHost, ...],
     tables: TableSet,
     catalog: Catalog,
     endpoints: EndpointIndex,
+    viewer: Viewer,
     memo: Memo,
 ) -> tuple[Backend, ...]:
     """Every backend that the routes of a view may send to, sorted by name."""
     wanted = {one.destination.backend: one.destination for one in known}
     wanted.update((found.backend, found) for table in tables.tables for found in table.destinations)
     return tuple(
-        translate_backend(wanted[name], catalog, endpoints, memo)
+        translate_backend(wanted[name], catalog, endpoints, memo, viewer)
         if is_current(wanted[name], catalog)
         else memo(_empty_backend, name)
         for name in sorted(wanted)

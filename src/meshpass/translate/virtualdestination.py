@@ -52,6 +52,7 @@ def translate_virtual_destination(  # noqa: PLR0917
             tunnel=made.tunnel,
             services=made.services,
             external_services=made.external_services,
+            failover=len({service.cluster for service, _ in made.services}) > 1,
             problem=problem,
             requests_problem=made.requests_problem,
         )
@@ -61,8 +62,8 @@ def translate_virtual_destination(  # noqa: PLR0917
     findings += [
         no_effect(key, f"spec.externalWorkloads[{index}]") for index in range(len(destination.spec.external_workloads))
     ]
-    if destination.spec.client_mode is not None:
-        findings.append(no_effect(key, "spec.clientMode"))
+    if destination.spec.client_mode is not None and destination.spec.client_mode.tls_termination is not None:
+        findings.append(no_termination(key, "spec.clientMode.tlsTermination"))
     return VirtualEntry(
         key=key,
         labels=destination.metadata.labels,
@@ -73,6 +74,12 @@ def translate_virtual_destination(  # noqa: PLR0917
         findings=tuple(findings),
         service_count=len(services),
     )
+
+
+def no_termination(key: ObjectKey, path: str) -> Finding:
+    """What is said of a client mode that would have gateways end TLS."""
+    message = "has no effect: gateways between clusters pass TLS on, as sniRouting says"
+    return _warn(key, path, message, Reason.NO_EFFECT)
 
 
 class _Port(NamedTuple):

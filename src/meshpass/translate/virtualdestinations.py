@@ -30,7 +30,6 @@ def translate_virtual_destinations(  # noqa: PLR0917
     services: Mapping[str, tuple[ServiceEntry, ...]],
     external: Mapping[ObjectKey, ExternalEntry],
     workspaces: WorkspaceIndex,
-    management_cluster: str,
     problems: Mapping[ObjectKey, tuple[str, ...]],
     memo: Memo,
 ) -> VirtualDestinations:
@@ -49,7 +48,7 @@ def translate_virtual_destinations(  # noqa: PLR0917
         if owner is None:
             continue
         destination = destinations[key]
-        behind = memo(select_behind, key, destination, owner, backings.get(owner, nothing), management_cluster)
+        behind = memo(select_behind, key, destination, owner, backings.get(owner, nothing))
         entries[key] = memo(
             translate_virtual_destination,
             key,

@@ -26,6 +26,8 @@ class VirtualPort:
     """The Service ports behind it."""
     external_services: tuple[DestinationPort, ...]
     """The ports of ExternalServices behind it."""
+    failover: bool = False
+    """True: there are Services of several clusters behind it, of which those of the caller's own come first."""
     problem: str = ""
     """Why nothing may be sent there; empty if all is well."""
     requests_problem: str = ""
@@ -44,7 +46,7 @@ class VirtualPort:
         """The name of the backend that HTTP requests are sent to, or that connections are passed on to."""
         place = f"{destination.cluster}/{destination.namespace}/{destination.name}:{self.number}"
         connection = self.requests if http else self.tunnel
-        return f"virtual/{place}{subset}{connection.suffix}"
+        return f"virtual/{place}{subset}{connection.suffix}{'~failover' if self.failover else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
