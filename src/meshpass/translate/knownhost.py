@@ -26,51 +26,54 @@ class KnownHost(NamedTuple):
 def known_hosts(cluster: str, namespace: str, catalog: Catalog) -> tuple[KnownHost, ...]:
     """What a sidecar in that place reaches: the Services of its cluster, then what its workspace has beside them.
 
-    That is federated Services, by their hosts, and what is outside. To be called through the memo. Services are sorted; of
-    the others the workspace's own come first, then those that it
-    imports, each oldest first, so that the first of several with one name and port is the one that has it.
+    That is federated Services by their hosts, and what is outside. To be called through the memo. Of several with one name
+    and port the first is the one that has it: an import never takes a name away from what the workspace has itself.
     """
     workspace = catalog.workspaces.owners.get((cluster, namespace))
-    found = [
+    services = (
         KnownHost(service.hostnames(namespace), port.number, make_destination(service, port))
         for key, service in catalog.services.items()
         if key.cluster == cluster
         for port in service.ports
-    ]
+    )
     if workspace is None:
-        return tuple(found)
-    found.extend(_federated(workspace, catalog))
-    for entry in _outside(workspace, catalog):
-        for port in entry.ports:
-            # Where proxies start TLS because they are told to, clients speak plain text to them, not TLS inside of TLS.
-            http = port.protocol.http or (port.protocol is Protocol.TLS and port.tunnel.tls is not None)
-            if not port.why_not(http=http):
-                found.extend(_of_port(entry, port, http=http))
-    return tuple(found)
+        return tuple(services)
+    sources = tuple(sorted(catalog.workspaces.sharing.sources(workspace)))
+    return (
+        *services,
+        *_federated((workspace,), workspace, catalog),
+        *_outside((workspace,), workspace, catalog),
+        *_federated(sources, workspace, catalog),
+        *_outside(sources, workspace, catalog),
+    )
 
 
-def _federated(workspace: str, catalog: Catalog) -> Iterator[KnownHost]:
-    """The hosts of federated Services, of whatever cluster: of the workspace, and of those that it imports them from."""
+def _federated(owners: tuple[str, ...], user: str, catalog: Catalog) -> Iterator[KnownHost]:
+    """The hosts of the federated Services of some workspaces, of whatever cluster, as far as a workspace may use them."""
     sharing = catalog.workspaces.sharing
-    for owner in (workspace, *sorted(sharing.sources(workspace))):
+    for owner in owners:
         for key, (service, ports, host) in catalog.federation.of(owner).services.items():
-            if host and sharing.shares(key, service.labels, owner, workspace):
+            if host and sharing.shares(key, service.labels, owner, user):
                 for port in service.ports:
                     if port.number in ports:
                         yield KnownHost((host,), port.number, make_destination(service, port), apart=True)
 
 
-def _outside(workspace: str, catalog: Catalog) -> Iterator[ExternalEntry | VirtualEntry]:
-    """An import never takes a name away from what the workspace has itself."""
-    yield from catalog.outside_by_workspace.get(workspace, ())
+def _outside(owners: tuple[str, ...], user: str, catalog: Catalog) -> Iterator[KnownHost]:
+    """What some workspaces have beside Services, oldest first, as far as a workspace may use it."""
     sharing = catalog.workspaces.sharing
-    imported = (
+    entries = (
         entry
-        for source in sharing.sources(workspace)
-        for entry in catalog.outside_by_workspace.get(source, ())
-        if sharing.shares(entry.key, entry.labels, source, workspace)
+        for owner in owners
+        for entry in catalog.outside_by_workspace.get(owner, ())
+        if sharing.shares(entry.key, entry.labels, owner, user)
     )
-    yield from sorted(imported, key=lambda one: (*one.age, one.key))
+    for entry in sorted(entries, key=lambda one: (*one.age, one.key)):
+        for port in entry.ports:
+            # Where proxies start TLS because they are told to, clients speak plain text to them, not TLS inside of TLS.
+            http = port.protocol.http or (port.protocol is Protocol.TLS and port.tunnel.tls is not None)
+            if not port.why_not(http=http):
+                yield from _of_port(entry, port, http=http)
 
 
 def _of_port(

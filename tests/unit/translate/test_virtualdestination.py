@@ -41,11 +41,10 @@ def key(
 
 
 def test_it_stands_for_the_services_that_it_selects() -> None:
-    """Those of its own cluster and workspace, on the port of the same number."""
+    """Those of its workspace, on the port of the same number."""
     port, words = built(
         service(http=80),
         service("other", http=80),
-        service(http=80, place={"cluster": "cluster2", "labels": {"app": "httpbin"}}),
         service(http=80, place={"namespace": "elsewhere", "labels": {"app": "httpbin"}}),
     )
 
@@ -53,12 +52,21 @@ def test_it_stands_for_the_services_that_it_selects() -> None:
     assert words == ""
 
 
-def test_in_the_management_cluster_it_stands_for_services_of_every_cluster() -> None:
-    """One of each."""
+@pytest.mark.parametrize("cluster", ["mgmt", "cluster1", "cluster2"])
+def test_wherever_it_is_it_stands_for_services_of_every_cluster(cluster: str) -> None:
+    """One of each; those of the caller's own come first."""
     both = [service(http=80, place={"cluster": one, "labels": {"app": "httpbin"}}) for one in ("cluster1", "cluster2")]
-    port, _ = built(*both, place={"cluster": "mgmt"})
+    port, _ = built(*both, place={"cluster": cluster})
 
     assert port.services == ((key(), 80), (key(cluster="cluster2"), 80))
+    assert port.failover
+
+
+def test_services_of_one_cluster_alone_leave_nothing_to_fail_over_to() -> None:
+    """So none of its pods is ever left alone for what it answers."""
+    port, _ = built(service(http=80))
+
+    assert not port.failover
 
 
 def test_of_several_services_of_a_cluster_the_oldest_is_taken() -> None:
@@ -143,7 +151,7 @@ def test_http2_is_spoken_where_either_side_says_so(protocol: str, name: str, htt
         ({"hosts": ["a_b"]}, "spec.hosts[0]: 'a_b' is no part of a DNS name"),
         ({"ports": [WEB, WEB]}, "spec.ports[1].number: another port has this number"),
         ({"externalWorkloads": [{}]}, "no effect yet: spec.externalWorkloads[0]"),
-        ({"clientMode": {"auto": {}}}, "no effect yet: spec.clientMode"),
+        ({"clientMode": {"tlsTermination": {}}}, "spec.clientMode.tlsTermination: has no effect: gateways"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_path(spec: dict[str, Any], words: str) -> None:
