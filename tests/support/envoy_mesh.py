@@ -22,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -36,6 +37,7 @@ from meshpass.certificatefile import CertificateFiles
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
+from meshpass.ir import InboundListener, MutualTlsMode, Proxy
 from meshpass.localmesh.apps import httpbin
 from meshpass.localmesh.bootstrap import BootstrapSettings, build_bootstrap, build_command
 from meshpass.localmesh.envoy_binary import find_envoy
@@ -80,6 +82,10 @@ class EnvoyMesh:
         self.nodes = nodes
         self.network = network
         self.issuer = issuer
+        self.strict: frozenset[str] = frozenset()
+        """Nodes whose callers have to show who they are."""
+        self.admin: dict[str, Path] = {}
+        """Node → the socket where its Envoy says how it is."""
         self.gates = FeatureGates()
         self.key_sets: KeySets = {}
         self.files = CertificateFiles(interval_seconds=0.05)
@@ -114,7 +120,8 @@ class EnvoyMesh:
 
     def _publish(self, translation: Translation) -> None:
         for node in self.nodes:
-            self.cache.set(build_snapshot(translation.proxies[node], self.memo))
+            proxy = translation.proxies[node]
+            self.cache.set(build_snapshot(_make_strict(proxy) if node in self.strict else proxy, self.memo))
 
     async def follow_files(self) -> NoReturn:
         """Has the Envoys follow the files that objects name, until cancelled."""
@@ -189,6 +196,14 @@ class EnvoyMesh:
         request = Request(url=url, method=method, headers=pairs, proxied=proxied)
         return await self.client.send(place, request)
 
+    async def counted(self, node: str, name: str) -> int:
+        """What the Envoy of a node has counted under the name of a statistic."""
+        reader, writer = await asyncio.open_unix_connection(str(self.admin[node]))
+        writer.write(b"GET /stats?usedonly HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+        lines = (await reader.read()).decode().splitlines()
+        writer.close()
+        return next((int(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}: ")), 0)
+
     async def accepting(self) -> None:
         """Returns when every listener accepts: one that is acknowledged may not yet be bound in the worker."""
         places = [(self.address(node), OUTBOUND_PORT) for node in self.nodes if node != GATEWAY]
@@ -203,6 +218,14 @@ class EnvoyMesh:
                     else:
                         writer.close()
                         break
+
+
+def _make_strict(proxy: Proxy) -> Proxy:
+    listeners = tuple(
+        replace(one, mutual_tls=MutualTlsMode.STRICT) if isinstance(one, InboundListener) else one
+        for one in proxy.listeners
+    )
+    return replace(proxy, listeners=listeners)
 
 
 def _encode_query(query: Mapping[str, str] | None) -> str:
@@ -243,6 +266,7 @@ async def run_envoy_mesh(*nodes: str, issuer: MeshIssuer | None = None) -> Async
 async def _run_envoy(node: str, directory: Path, ads_socket: Path, mesh: EnvoyMesh) -> AsyncIterator[None]:
     address = mesh.address(node) if mesh.issuer is not None else ""
     bootstrap, log = _write_bootstrap(node, directory, ads_socket, address), directory / "envoy.log"
+    mesh.admin[node] = directory / "admin.sock"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *build_command(find_envoy(), bootstrap), stdout=output, stderr=output, env={"PATH": os.defpath}
