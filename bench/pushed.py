@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from bench.mesh import BenchError
 from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Snapshot
 from meshpass.xds.event import Event, Send
+from meshpass.xds.memory import Plan
 from meshpass.xds.request import DeltaRequest
-from meshpass.xds.stream import AdsStream, Plan
+from meshpass.xds.stream import AdsStream
 from meshpass.xds.wire import serialise_response
 
 BY_NAME = (ENDPOINTS, SECRET, EXTENSION_CONFIG, ROUTES)

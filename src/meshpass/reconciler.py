@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from meshpass.api.objectset import ObjectKey
 from meshpass.certificatefile import CertificateFiles
 from meshpass.envoy.build import build_snapshot
-from meshpass.envoy.class_move import RENAMED
+from meshpass.envoy.class_move import plain_name
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
@@ -102,7 +102,7 @@ class Reconciler:
 
     def policy_of(self, selection_class: str) -> ObjectKey | None:
         """The policy that holds on a selection class, also under the name that it has while routes are switched."""
-        return self._policies.get(selection_class.rstrip(RENAMED))
+        return self._policies.get(plain_name(selection_class))
 
     def note_unknown_key(self, selection_class: str) -> None:
         """A proxy saw a token of this class whose key it does not have: the policy's key sets are asked again soon."""

@@ -32,8 +32,8 @@ from meshpass.translate.sidecar import OUTBOUND_PORT
 from meshpass.xds import server as ads_server
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.event import Send
+from meshpass.xds.memory import Plan
 from meshpass.xds.server import AdsServer
-from meshpass.xds.stream import Plan
 from meshpass.xds.wire import serialise_response
 
 pytestmark = pytest.mark.envoy

@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from meshpass.envoy.snapshot import CLUSTER, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
 from meshpass.ir import Proxy
 from meshpass.xds.event import Event, InSync, Send
+from meshpass.xds.memory import Plan
 from meshpass.xds.request import DeltaRequest
-from meshpass.xds.stream import AdsStream, Plan
+from meshpass.xds.stream import AdsStream
 
 Route = tuple[str, str]
 """The cluster that the route goes to, and the class whose requirement it carries."""

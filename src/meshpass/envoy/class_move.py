@@ -14,7 +14,7 @@ from meshpass.envoy.access_move import who_may_call
 from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration, VirtualHost
 
 RENAMED = "+"
-"""After the name of a class, once or more often: another name for a while."""
+"""After the name of a class, once or more often, and perhaps before more: another name for a while."""
 
 
 def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
@@ -28,15 +28,42 @@ def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
         if old.listeners != new.listeners
         else _torn(old.inbound_policies, new.inbound_policies)
     )
-    if not routes and not inbound:
-        return None
-    return replace(
-        new,
-        routes=tuple(_rename_routes(one, routes) for one in new.routes),
-        policies=_rename_policies(new.policies, routes),
-        listeners=tuple(_rename_listener(listener, inbound) for listener in new.listeners),
-        inbound_policies=_rename_policies(new.inbound_policies, inbound),
+    return rename_classes(new, routes, inbound) if routes or inbound else None
+
+
+def rename_all(proxy: Proxy, mark: str, *, outbound: bool, inbound: bool) -> Proxy:
+    """The proxy, with the mark in the names of all classes of one side or both."""
+    return rename_classes(
+        proxy,
+        {name: name + RENAMED + mark for name in known_classes(proxy.policies) if outbound},
+        {name: name + RENAMED + mark for name in known_classes(proxy.inbound_policies) if inbound},
     )
+
+
+def rename_classes(proxy: Proxy, routes: Mapping[str, str], inbound: Mapping[str, str]) -> Proxy:
+    """The proxy, with other names for these classes: those of routes, and those of ports where it is called."""
+    return replace(
+        proxy,
+        routes=tuple(_rename_routes(one, routes) for one in proxy.routes),
+        policies=_rename_policies(proxy.policies, routes),
+        listeners=tuple(_rename_listener(listener, inbound) for listener in proxy.listeners),
+        inbound_policies=_rename_policies(proxy.inbound_policies, inbound),
+    )
+
+
+def known_classes(policies: PolicySet) -> frozenset[str]:
+    """The classes that a filter knows.
+
+    An Envoy on its way to another target may know one by its denial alone, or by who may call: they come before what is
+    required.
+    """
+    required = policies.pre.requirements.keys() | policies.post.requirements.keys()
+    return frozenset(required) | policies.denied | policies.access.keys()
+
+
+def plain_name(selection_class: str) -> str:
+    """The name that the class has when no routes are being switched."""
+    return selection_class.partition(RENAMED)[0]
 
 
 def _hosts(proxy: Proxy) -> Mapping[str, tuple[VirtualHost, ...]]:
@@ -48,7 +75,7 @@ def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
     """Class → its other name, for the classes that both sides have and mean different things by."""
     if old is new:
         return {}
-    known = _known(old)
+    known = known_classes(old)
     both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
     return {name: _free(name, known) for name in both if _meaning(old, name) != _meaning(new, name)}
 
@@ -61,7 +88,7 @@ def _torn(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
     """
     if old is new or old.access is new.access:
         return {}
-    known = _known(old)
+    known = known_classes(old)
     both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
     return {
         name: _free(name, known)
@@ -69,12 +96,6 @@ def _torn(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
         if _required(old, name) != _required(new, name)
         and who_may_call(old.access.get(name)) != who_may_call(new.access.get(name))
     }
-
-
-def _known(policies: PolicySet) -> frozenset[str]:
-    """An Envoy on its way may know a class by its denial alone, or by who may call: they come before its requirements."""
-    required = policies.pre.requirements.keys() | policies.post.requirements.keys()
-    return frozenset(required) | policies.denied | policies.access.keys()
 
 
 def _meaning(policies: PolicySet, name: str) -> tuple[object, ...]:

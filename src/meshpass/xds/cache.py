@@ -6,11 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.ir import ObjectRef
 from meshpass.xds.event import Rejected
+from meshpass.xds.memory import NOTHING, Memory, outline
+from meshpass.xds.subscription import REMEMBERED
+
+MAX_GIVEN = 4
+"""Targets that are remembered of a node that is not in sync: the first, and the newest."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +56,19 @@ class StreamEntry:
         self.retarget = retarget
         self.in_sync_with: Snapshot | None = None
         self.rejections: tuple[Rejection, ...] = ()
+        self._refused: tuple[Rejected, ...] = ()
 
     def report(self, *, in_sync_with: Snapshot | None, rejections: tuple[Rejected, ...]) -> None:
         """Make this the state of the stream. Whoever waits for a change is told if it is one."""
+        self._refused = rejections
         told = tuple(_rejection(rejected) for rejected in rejections)
         if in_sync_with is not self.in_sync_with or told != self.rejections:
             self.in_sync_with, self.rejections = in_sync_with, told
             self._cache.note_change(self.node)
 
-    def close(self) -> None:
-        """Forget the stream."""
-        self._cache.disconnect(self)
+    def close(self, left: tuple[Snapshot, ...] = ()) -> None:
+        """Forget the stream, but not what the client was left with: see ``Memory``."""
+        self._cache.disconnect(self, left, tuple(one for one in self._refused if one.type_url in REMEMBERED))
 
 
 class SnapshotCache:
@@ -73,6 +80,7 @@ class SnapshotCache:
         self._streams: dict[str, list[StreamEntry]] = {}
         self._logged: dict[str, set[Rejection]] = {}
         self._since: dict[str, tuple[tuple[bool, bool], float]] = {}
+        self._memories: dict[str, Memory] = {}
         self._revision = 0
         self._changed = asyncio.Event()
 
@@ -90,6 +98,11 @@ class SnapshotCache:
         """Make the snapshot the target of its node; its streams have their next responses queued on return."""
         node = snapshot.node
         self._targets[node] = snapshot
+        memory = self.recall(node)
+        given = (*memory.given, outline(snapshot))
+        self._memories[node] = replace(
+            memory, given=given if len(given) <= MAX_GIVEN else (given[0], *given[-MAX_GIVEN + 1 :])
+        )
         self.note_change(node)
         for entry in tuple(self._streams.get(node, ())):
             entry.retarget(snapshot)
@@ -98,6 +111,7 @@ class SnapshotCache:
         """Forget the node's target. Connected streams keep what they have: losing a target must open no route."""
         if self._targets.pop(node, None) is not None:
             self._logged.pop(node, None)
+            self._memories.pop(node, None)
             self.note_change(node)
 
     def state(self, node: str) -> NodeState:
@@ -128,12 +142,20 @@ class SnapshotCache:
             retarget(target)
         return entry
 
-    def disconnect(self, entry: StreamEntry) -> None:
-        """Forget the stream."""
+    def recall(self, node: str) -> Memory:
+        """What is remembered of the node between its streams."""
+        return self._memories.get(node, NOTHING)
+
+    def disconnect(self, entry: StreamEntry, left: tuple[Snapshot, ...], refused: tuple[Rejected, ...]) -> None:
+        """Forget the stream; remember what it left."""
         entries = self._streams[entry.node]
         entries.remove(entry)
         if not entries:
             del self._streams[entry.node]
+        if entry.node in self._memories:
+            self._memories[entry.node] = replace(
+                self._memories[entry.node], left=tuple(map(outline, left)), refused=refused
+            )
         self.note_change(entry.node)
 
     def note_change(self, node: str) -> None:
@@ -143,6 +165,8 @@ class SnapshotCache:
         self._changed = asyncio.Event()
         state = self.state(node)
         self._note_since(node, state)
+        if state.in_sync and (memory := self.recall(node)).given[1:]:
+            self._memories[node] = Memory(given=memory.given[-1:])
         logged = self._logged.setdefault(node, set())
         for rejection in state.rejections:
             if rejection not in logged:

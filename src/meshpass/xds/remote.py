@@ -19,10 +19,6 @@ class RemoteState:
     inputs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Cluster → label of its objects (`ObjectStore.revisions`), as they were when that Snapshot was made."""
     rejections: tuple[Rejection, ...] = ()
-    trusts: tuple[str, ...] = ()
-    """Fingerprints of the roots that the proxy has acknowledged to believe."""
-    issuer: str = ""
-    """Fingerprint of the root behind the certificate that the proxy has acknowledged to show; empty for none."""
 
 
 class RemoteStates:

@@ -20,8 +20,9 @@ from meshpass.envoy.snapshot import Snapshot
 from meshpass.errors import MeshpassError, XdsProtocolError
 from meshpass.xds.cache import SnapshotCache, StreamEntry
 from meshpass.xds.event import Event, Send
+from meshpass.xds.memory import Plan
 from meshpass.xds.request import DeltaRequest, parse_request
-from meshpass.xds.stream import AdsStream, Plan
+from meshpass.xds.stream import AdsStream
 from meshpass.xds.wire import serialise_response
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ MAX_QUEUED_RESPONSES = 64
 """A stream's next request is read when fewer responses than these wait for the client to read them."""
 MAX_UNIX_PATH_BYTES = 107
 STOP_SECONDS = 1.0
+SETTLE_SECONDS = 1.0
+"""How long a client that resumes has to name all types that it has something of. Envoy does so within milliseconds."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
@@ -96,17 +99,18 @@ class AdsServer:
             self._listen.unlink(missing_ok=True)
 
     async def _serve(self, _requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
-        connection = _Connection(self._cache, AdsStream(self._plan), context)
+        connection = _Connection(self._cache, AdsStream(self._plan, self._cache.recall), context)
         code, details = grpc.StatusCode.UNAVAILABLE, "the server is stopping"
         try:
             async with asyncio.TaskGroup() as tasks:
                 stop = tasks.create_task(self._end_on_stop())
                 write = tasks.create_task(connection.write())
                 read = tasks.create_task(connection.read())
+                settle = tasks.create_task(connection.settle())
                 await asyncio.wait((stop, write, read), return_when=asyncio.FIRST_COMPLETED)
                 if read.done():
                     code, details = read.result()
-                for task in (stop, write, read):
+                for task in (stop, write, read, settle):
                     task.cancel()
         finally:
             connection.close()
@@ -153,10 +157,15 @@ class _Connection:
             await self._context.write(serialise_response(send))
             self._outbox.task_done()
 
+    async def settle(self) -> None:
+        """Have the stream begin, also if the client does not name all types."""
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._react(self._stream.settle())
+
     def close(self) -> None:
         """Forget the stream."""
         if self._entry is not None:
-            self._entry.close()
+            self._entry.close(self._stream.left)
 
     def _receive(self, request: DeltaRequest) -> None:
         self._react(self._stream.receive(request))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
-from meshpass.envoy.snapshot import LISTENER, ROUTES, TYPE_URL_ORDER, Resource, Snapshot
+from meshpass.envoy.closing import ANSWERING, close_unknown
+from meshpass.envoy.snapshot import (
+    CLUSTER,
+    EXTENSION_CONFIG,
+    LISTENER,
+    ROUTES,
+    TYPE_URL_ORDER,
+    Resource,
+    Snapshot,
+)
 from meshpass.errors import XdsProtocolError
 from meshpass.xds.event import Acknowledged, Event, InSync, Rejected, Send
+from meshpass.xds.memory import NOTHING, Plan, Recall, find_base, recall_nothing
 from meshpass.xds.request import DeltaRequest
 from meshpass.xds.subscription import Subscription
 
-Plan = Callable[[Snapshot | None, Snapshot], Sequence[Snapshot]]
-"""What a client has now, and its target → the Snapshots to go through; the last one is the target."""
-
 REFERRING = (LISTENER, ROUTES)
 """Types that refer to the others; nothing refers to them but each other."""
-REFERRED = tuple(type_url for type_url in TYPE_URL_ORDER if type_url not in REFERRING)
+AWAITED = (CLUSTER, *ANSWERING)
+"""Types that a client which resumes has to have told the versions of, before it is known what it has."""
 
 
 class AdsStream:
@@ -30,13 +39,22 @@ class AdsStream:
     A rejected resource holds the stream where it is, until a new target. Only a client that started with nothing and
     has never had everything goes on: it has no last good configuration to keep, and would serve nothing at all because
     of one bad resource. Requests to what refers to the missing resource are refused by Envoy itself.
+
+    A client that resumes names the versions of what it has, type by type; until all have come, or ``settle`` is called,
+    it is sent nothing. If the versions are those of a Snapshot that is remembered, the plan begins there; if they are
+    not, it begins with closing what nobody knows (``envoy.closing``).
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, recall: Recall = recall_nothing) -> None:
         self._plan = plan
+        self._recall = recall
+        self._memory = NOTHING
         self._node = ""
         self._subscriptions: dict[str, Subscription] = {}
         self._resumed = False
+        self._settled = False
+        self._closing = False
+        """True while the step is what closes the way, to be sent alone."""
         self._target: Snapshot | None = None
         self._current: Snapshot | None = None
         self._steps: tuple[Snapshot, ...] = ()
@@ -64,6 +82,11 @@ class AdsStream:
         return self._current
 
     @property
+    def left(self) -> tuple[Snapshot, ...]:
+        """What the client had last as a whole, and what is on its way to it; nothing if that is not known."""
+        return () if self._current is None else (self._current, *self._steps[:1])
+
+    @property
     def in_sync(self) -> bool:
         """True while the client has acknowledged every resource of its target and has nothing else.
 
@@ -86,18 +109,54 @@ class AdsStream:
             raise XdsProtocolError(f"the stream of {self._node} says that it is {request.node}")
         if not request.type_url:
             raise XdsProtocolError("the request has no type_url")
-        subscription = self._subscriptions.setdefault(request.type_url, Subscription(request.type_url))
-        self._resumed = self._resumed or bool(request.initial_versions)
-        events: tuple[Acknowledged | Rejected, ...] = subscription.receive(request)
+        if request.initial_versions and not self._resumed:
+            self._resume()
+        if request.type_url not in self._subscriptions:
+            self._subscriptions[request.type_url] = Subscription(
+                request.type_url, refused=tuple(one for one in self._memory.refused if one.type_url == request.type_url)
+            )
+        events: tuple[Acknowledged | Rejected, ...] = self._subscriptions[request.type_url].receive(request)
         return (*events, *self._advance())
+
+    def settle(self) -> tuple[Event, ...]:
+        """Wait no longer for types that the client may never ask for, because it has none of them."""
+        self._settled = True
+        return self._advance()
 
     def retarget(self, snapshot: Snapshot) -> tuple[Event, ...]:
         """Make the snapshot the target. The step in progress is finished first; targets in between are skipped."""
         self._target = snapshot
         self._in_sync = False
-        if not self._steps:
-            self._replan(None, snapshot)
         return self._advance()
+
+    def _resume(self) -> None:
+        """The client lived before this stream; what was begun in the belief that it did not is taken back."""
+        self._resumed = True
+        self._memory = self._recall(self._node)
+        if self._first:
+            self._steps = ()
+
+    def _begin(self, target: Snapshot) -> bool:
+        """Make the first plan from what the client has. False if that is still to be told."""
+        if not self._resumed:
+            self._replan(None, target)
+            return True
+        if not self._settled and any(type_url not in self._subscriptions for type_url in AWAITED):
+            return False
+        held = {
+            type_url: {name: one.version for name, one in self._subscriptions[type_url].acknowledged.items()}
+            for type_url in ANSWERING
+            if type_url in self._subscriptions
+        }
+        known = replace(self._memory, given=(*self._memory.given, target))
+        if (base := find_base(held, known, self._plan)) is not None:
+            self._current, self._first = base, False
+            self._replan(base, target)
+        elif (closing := close_unknown(held, target)) is not None:
+            self._steps, self._planned, self._closing = (closing,), target, True
+        else:
+            self._replan(None, target)
+        return True
 
     def _replan(self, current: Snapshot | None, target: Snapshot) -> None:
         self._steps = tuple(self._plan(current, target))
@@ -111,25 +170,22 @@ class AdsStream:
     def _advance(self) -> tuple[Event, ...]:
         """Send what may be sent now, and step on for as long as nothing has to be waited for."""
         events: list[Event] = []
-        while self._steps and self._target is not None:
+        while self._target is not None and (self._steps or self._begin(self._target)):
             step = self._steps[0]
-            events += self._send(step)
+            events += self._send_closing(step) if self._closing else self._send(step)
             if _wait_for(self._ordered()):
                 break
             held = _refuse(self._ordered())
             superseded = self._planned is not self._target
             if held and not superseded:
                 break
-            if held:
-                # The step is given up for the new target: the plan starts from what is really there.
-                self._replan(self._acknowledged(), self._target)
-                continue
             complete = self._has_all(step)
-            self._first = self._first and not complete
-            if not self._first:
-                self._current = step
-            if superseded:
-                self._replan(self._current, self._target)
+            if not held:
+                self._first = self._first and not complete and not self._closing
+                self._current = None if self._first else step
+            if superseded or self._closing:
+                # A step that is held is given up for the new target: the plan starts from what is really there.
+                self._restart(self._acknowledged() if held else self._current, self._target)
             elif len(self._steps) > 1:
                 self._steps = self._steps[1:]
             else:
@@ -138,6 +194,19 @@ class AdsStream:
                     events.append(InSync(snapshot=self._target))
                 break
         return tuple(events)
+
+    def _restart(self, current: Snapshot | None, target: Snapshot) -> None:
+        """Plan anew; of a client that resumed, and is not known to have had any Snapshot, it is asked again what it has."""
+        self._closing = False
+        if current is None and self._resumed:
+            self._steps = ()
+        else:
+            self._replan(current, target)
+
+    def _send_closing(self, step: Snapshot) -> list[Send]:
+        """What closes the way, and nothing else: the client keeps all that it has."""
+        subscription = self._subscriptions[EXTENSION_CONFIG]
+        return list(subscription.offer(step.of(EXTENSION_CONFIG)))
 
     def _send(self, step: Snapshot) -> list[Send]:
         """What the client is to be sent of this step now."""
@@ -153,7 +222,7 @@ class AdsStream:
             sends += subscription.replace(step.of(subscription.type_url))
         if _wait_for(referring) or _refuse(referring):
             return sends
-        for subscription in referred:
+        for subscription in reversed(referred):
             sends += subscription.withdraw(step.of(subscription.type_url))
         return sends
 

@@ -16,7 +16,7 @@ Envoy's "xDS REST and gRPC protocol" (Incremental xDS) forces most of what is he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import groupby
 from types import MappingProxyType
@@ -104,7 +104,8 @@ class Subscription:
     so that the client comes to have the given resources. Calling them again changes nothing.
     """
 
-    def __init__(self, type_url: str) -> None:
+    def __init__(self, type_url: str, *, refused: Iterable[Rejected] = ()) -> None:
+        """``refused`` is what the client refused of the type before, on another stream."""
         self.type_url = type_url
         self._state = State.FRESH
         self._names: set[str] = set()
@@ -116,8 +117,9 @@ class Subscription:
         """Name → number of the last acknowledged send that had it."""
         self._acknowledged: dict[str, Resource] = {}
         self._rejected: dict[str, Rejected] = {}
-        self._remembered: set[str] = set()
-        """Names of which the client remembers something that it refused, and has not been sent anything since."""
+        remembered = refused if type_url in REMEMBERED else ()
+        self._remembered = {one.name: rejected for rejected in remembered for one in rejected.resources}
+        """Name → what the client remembers that it refused, having been sent nothing of that name since."""
         self._apart: dict[str, int] = {}
         """Name → group: suspects of a rejected response, to be sent apart from each other."""
         self._owed: set[str] = set()
@@ -218,7 +220,9 @@ class Subscription:
                 self._rejected.pop(name, None)
                 changed[name] = resource
             elif self._version(name) != resource.version:
-                if name not in self._rejected:
+                if self._would_be_refused(name, resource):
+                    self._rejected[name] = self._remembered[name]
+                elif name not in self._rejected:
                     changed[name] = resource
             elif name in self._acknowledged and not self._acknowledged[name].wire:
                 self._acknowledged[name] = resource
@@ -237,6 +241,11 @@ class Subscription:
         self._owed -= absent
         told = set() if self.type_url in WARMED else absent
         return dict.fromkeys(gone | told | (self._dropped - resources.keys()))
+
+    def _would_be_refused(self, name: str, resource: Resource) -> bool:
+        """True if the client has refused these bytes last: it would acknowledge them now, and use none of them."""
+        refused = self._remembered.get(name)
+        return refused is not None and resource.version in {one.version for one in refused.resources}
 
     @property
     def _wants_all(self) -> bool:
@@ -305,8 +314,6 @@ class Subscription:
             self._apart[name] = base + (1 if index < len(names) // 2 else 2)
 
     def _refuse(self, name: str, resource: Resource | None, message: str) -> Rejected:
-        if self.type_url in REMEMBERED:
-            self._remembered.add(name)
         held = self._acknowledged.get(name)
         sources = resource.sources if resource else frozenset()
         rejected = Rejected(
@@ -317,6 +324,8 @@ class Subscription:
             sources=(sources - held.sources if held else sources) or sources,
         )
         self._rejected[name] = rejected
+        if self.type_url in REMEMBERED:
+            self._remembered[name] = rejected
         return rejected
 
     def _subscribe(self, request: DeltaRequest, *, first: bool) -> None:
@@ -380,7 +389,7 @@ class Subscription:
         for name in entries:
             self._latest[name] = self._sent
             self._apart.pop(name, None)
-            self._remembered.discard(name)
+            self._remembered.pop(name, None)
             self._owed.discard(name)
             self._dropped.discard(name)
         return Send(
