@@ -29,7 +29,7 @@ from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import rename_contested
 from meshpass.envoy.phase_move import move, moving_classes
 from meshpass.envoy.snapshot import Resource, Snapshot
-from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy, RouteConfiguration, Secret
+from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy, RouteConfiguration, Secret, TrustedAuthorities
 from meshpass.memo import Memo
 
 
@@ -103,7 +103,17 @@ def _union_backends(old: tuple[Backend, ...], new: tuple[Backend, ...]) -> tuple
 
 
 def _union_secrets(old: tuple[Secret, ...], new: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    return _union(old, new)
+    """Of identities that are accepted, both sides': the old ones answer until their endpoints are gone."""
+    before = {secret.name: secret for secret in old}
+    return _union(old, tuple(_accept_both(before.get(secret.name), secret) for secret in new))
+
+
+def _accept_both(old: Secret | None, new: Secret) -> Secret:
+    if not isinstance(old, TrustedAuthorities) or not isinstance(new, TrustedAuthorities):
+        return new
+    if old.identities is None or new.identities is None or set(old.identities) <= set(new.identities):
+        return new
+    return replace(new, identities=tuple(sorted({*old.identities, *new.identities})))
 
 
 def _union_routes(

@@ -10,7 +10,7 @@ from tests.support.reading import Reading, same_bytes
 
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import rename_contested
-from meshpass.envoy.snapshot import CLUSTER, LISTENER, ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
 from meshpass.envoy.transition import plan_transition
 from meshpass.ir import (
     Backend,
@@ -28,6 +28,7 @@ from meshpass.ir import (
     RouteMatch,
     RouteOptions,
     TlsCertificate,
+    TrustedAuthorities,
     UpstreamTls,
     VirtualHost,
     WeightedBackend,
@@ -190,3 +191,26 @@ def test_names_stay_where_only_options_or_the_place_of_a_table_change() -> None:
     equal = replace(only, virtual_hosts=tuple(replace(host) for host in only.virtual_hosts))
     assert rename_contested(OLD, replace(OLD, routes=(equal,), policies=told)) is None
     assert rename_contested(OLD, replace(OLD, routes=(replace(only, name="z"),), policies=told)) is not None
+
+
+def peers(*identities: str) -> tuple[TrustedAuthorities, ...]:
+    return (TrustedAuthorities(name="peers", certificates="roots", identities=identities),)
+
+
+def test_who_answered_before_may_answer_until_its_endpoints_are_gone() -> None:
+    """And whoever answers from now on is accepted from the first step on, before its endpoints are sent."""
+    memo = Memo()
+    old, new = (Proxy(node="n", secrets=peers(*names)) for names in (("a", "b"), ("b", "c")))
+    more = replace(new, secrets=peers("b", "c", "d"))
+    steps = plan_transition(build_snapshot(old, memo), build_snapshot(new, memo), memo)
+    further = plan_transition(steps[-1], build_snapshot(more, memo), memo)
+
+    assert [accepted(step) for step in steps] == [("a", "b", "c"), ("b", "c")]
+    assert {accepted(step) for step in further} == {("b", "c", "d")}
+    assert TYPE_URL_ORDER.index(SECRET) < TYPE_URL_ORDER.index(ENDPOINTS)
+
+
+def accepted(step: Snapshot) -> tuple[str, ...] | None:
+    (secret,) = step.proxy.secrets
+    assert isinstance(secret, TrustedAuthorities)
+    return secret.identities
