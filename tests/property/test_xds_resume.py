@@ -91,7 +91,6 @@ def judge_all(model: ModelEnvoy, world: World) -> list[str]:
     return list(judge(model, [world]))
 
 
-@settings(max_examples=100)
 @given(seeds)
 def test_from_what_is_remembered_nobody_is_let_in_or_refused(seed: int) -> None:
     """The new control plane knows what was there before the outage, and finds other objects: each request is answered as
@@ -111,7 +110,6 @@ def test_from_what_is_remembered_nobody_is_let_in_or_refused(seed: int) -> None:
     tell(model, cache, worlds, chosen, neither_let_in_nor_refused)
 
 
-@settings(max_examples=100)
 @given(seeds)
 def test_from_what_nobody_knows_nobody_is_let_in(seed: int) -> None:
     """The new control plane knows nothing of the Envoy, which may be on its way between two others: what all of them
