@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -35,11 +36,21 @@ DEFAULT_TIMEOUT_SECONDS = 10.0
 MAX_TIMEOUT_SECONDS = 600.0
 
 
+class _Wait(msgspec.Struct, frozen=True):
+    revisions: Mapping[str, str] = {}
+
+
+_WAIT = msgspec.json.Decoder(_Wait)
+
+Place = Callable[[], Mapping[str, object]]
+"""Which process this is, and whom it is connected to."""
+
+
 class ControlApi:
     """All routes of the control socket; those of the audit log are its own.
 
-    ``GET /v1/status`` · ``GET /v1/check`` · ``POST /v1/wait?timeout=SECONDS`` · ``GET /v1/jwks`` ·
-    ``POST /v1/jwks/refresh?url=URL``
+    ``GET /v1/status`` · ``GET /v1/check`` · ``POST /v1/observe?timeout=SECONDS`` · ``POST /v1/wait?timeout=SECONDS`` ·
+    ``GET /v1/jwks`` · ``POST /v1/jwks/refresh?url=URL``
     """
 
     def __init__(
@@ -54,7 +65,11 @@ class ControlApi:
         audit: AuditLog,
         informers: Iterable[Informer],
         gates: FeatureGates,
+        place: Place,
+        identity: Callable[[], object],
+        routes: Iterable[Route] = (),
     ) -> None:
+        """``identity`` tells what there is to say of identities, ``routes`` are served beside those of this class."""
         self._clients = tuple(clients)
         self._store = store
         self._reconciler = reconciler
@@ -63,14 +78,18 @@ class ControlApi:
         self._keys = keys
         self._informers = tuple(informers)
         self._gates = gates
+        self._place = place
+        self._identity = identity
         self.application = Starlette(
             routes=[
                 Route("/v1/status", self._status, methods=["GET"]),
                 Route("/v1/check", self._check, methods=["GET"]),
+                Route("/v1/observe", self._observe, methods=["POST"]),
                 Route("/v1/wait", self._wait, methods=["POST"]),
                 Route("/v1/jwks", self._jwks, methods=["GET"]),
                 Route("/v1/jwks/refresh", self._refresh_jwks, methods=["POST"]),
                 *audit_routes(audit, self._count_proxies),
+                *routes,
             ]
         )
 
@@ -78,6 +97,7 @@ class ControlApi:
         unsynced = {source.cluster for source in self._store.unsynced}
         return JSONResponse(
             {
+                **self._place(),
                 "synced": self._store.synced,
                 "revision": self._reconciler.translated,
                 "clusters": [
@@ -90,8 +110,10 @@ class ControlApi:
     async def _check(self, _request: Request) -> Response:
         return JSONResponse(
             {
+                **self._place(),
                 "synced": self._store.synced,
                 "revision": self._reconciler.translated,
+                "identity": self._identity(),
                 "storeRevision": self._store.revision,
                 "failingWatches": [
                     {"cluster": cluster, "kind": kind}
@@ -126,19 +148,40 @@ class ControlApi:
         """Answers once every source with the URL, or every one, was asked; with none if no policy names the URL."""
         return JSONResponse(view_sources(await self._keys.refresh(request.query_params.get("url"))))
 
-    async def _wait(self, request: Request) -> Response:
-        """Answers once every proxy has acknowledged what was made from all that was stored before the request."""
+    async def _observe(self, request: Request) -> Response:
+        """Answers with the revisions of the clusters that are read here, once all is seen that was stored before."""
         try:
-            seconds = float(request.query_params.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+            async with asyncio.timeout(_read_timeout(request)):
+                await self._store.wait_synced()
+                await wait_observed(self._clients, self._store)
         except ValueError:
-            return JSONResponse({"message": "timeout is no number of seconds"}, status_code=400)
+            return _no_timeout()
+        except TimeoutError:
+            return JSONResponse({"late": list(self._late())}, status_code=504)
+        except ApiError as error:
+            return JSONResponse({"message": str(error)}, status_code=502)
+        revisions = self._store.revisions
+        return JSONResponse({"revisions": {client.cluster: revisions[client.cluster] for client in self._clients}})
+
+    async def _wait(self, request: Request) -> Response:
+        """Answers once every proxy has acknowledged what was made from all that was stored before the request.
+
+        A body ``{"revisions": {cluster: label}}`` names what other processes have observed: that is waited for as well.
+        """
         try:
-            async with asyncio.timeout(min(max(seconds, 0.0), MAX_TIMEOUT_SECONDS)):
+            body = _WAIT.decode(await request.body() or b"{}")
+        except msgspec.MsgspecError as error:
+            return JSONResponse({"message": str(error)}, status_code=400)
+        try:
+            async with asyncio.timeout(_read_timeout(request)):
                 await self._store.wait_synced()
                 await self._reconciler.wait_translated(await wait_observed(self._clients, self._store))
+                await self._reconciler.wait_includes(body.revisions)
                 await self._wait_in_sync()
                 self._reconciler.write_statuses()
                 await self._statuses.wait_idle()
+        except ValueError:
+            return _no_timeout()
         except TimeoutError:
             return JSONResponse({"late": list(self._late())}, status_code=504)
         except ApiError as error:
@@ -154,6 +197,16 @@ class ControlApi:
         if not self._store.synced:
             return tuple(f"API server of {source.cluster}: {source.kind}" for source in self._store.unsynced)
         return self._reconciler.late() or ("control plane",)
+
+
+def _read_timeout(request: Request) -> float:
+    """Raises ValueError for what is no number."""
+    seconds = float(request.query_params.get("timeout", DEFAULT_TIMEOUT_SECONDS))
+    return min(max(seconds, 0.0), MAX_TIMEOUT_SECONDS)
+
+
+def _no_timeout() -> Response:
+    return JSONResponse({"message": "timeout is no number of seconds"}, status_code=400)
 
 
 def listen_privately(path: Path) -> socket.socket:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.certificatefile import CertificateFiles
 from meshpass.envoy.build import build_snapshot
-from meshpass.envoy.class_move import plain_name
+from meshpass.envoy.class_move import RENAMED
+from meshpass.identity.acknowledged import AcknowledgedTrust
+from meshpass.identity.workload import WorkloadIssuer
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
+from meshpass.kube.label import label_covers
 from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
-from meshpass.translate import Report, TranslateSettings, translate
+from meshpass.translate import Report, TranslateSettings, Translation, translate
 from meshpass.translate.keysource import KeyFetch, KeySource
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
 from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.remote import RemoteState, RemoteStates
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,9 @@ class Inputs:
     files: CertificateFiles
     settings: TranslateSettings
     trees: TreeStore
+    issuer: WorkloadIssuer
+    remote: RemoteStates
+    """How far the proxies are that other processes serve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,14 @@ class Outputs:
     cache: SnapshotCache
     statuses: StatusWriter
     events: EventRecorder
+    clusters: frozenset[str]
+    """Whose objects get their statuses and events from here."""
+    own: RemoteStates
+    """How far the proxies are that this process serves, for others to know."""
+    trust: AcknowledgedTrust
+    """Whom these proxies believe, and what they show."""
+    told: Callable[[], None] = lambda: None
+    """Called when others are to know that any of it has changed."""
 
 
 class Reconciler:
@@ -64,6 +79,12 @@ class Reconciler:
         self._files = inputs.files
         self._settings = inputs.settings
         self._trees = inputs.trees
+        self._issuer = inputs.issuer
+        self._remote = inputs.remote
+        self._own = outputs.own
+        self._trust = outputs.trust
+        self._told = outputs.told
+        self._clusters = outputs.clusters
         self._cache = outputs.cache
         self._statuses = outputs.statuses
         self._events = outputs.events
@@ -72,6 +93,7 @@ class Reconciler:
         self._policies: Mapping[str, ObjectKey] = {}
         self._key_sources: Mapping[KeySource, KeyFetch] = {}
         self._translated = -1
+        self._revisions: Mapping[str, str] = {}
         self._passes = 0
         self._published: dict[str, Proxy] = {}
         self._changed_at: dict[ObjectKey, int] = {}
@@ -84,6 +106,12 @@ class Reconciler:
     def translated(self) -> int:
         """The revision of the store that was last published; -1 before the first."""
         return self._translated
+
+    @property
+    def revisions(self) -> Mapping[str, str]:
+        """Of each cluster, the label of its objects that was last published."""
+        # A label may rise without any object that is seen here.
+        return self._store.revisions if self._store.revision == self._translated else self._revisions
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -102,7 +130,7 @@ class Reconciler:
 
     def policy_of(self, selection_class: str) -> ObjectKey | None:
         """The policy that holds on a selection class, also under the name that it has while routes are switched."""
-        return self._policies.get(plain_name(selection_class))
+        return self._policies.get(selection_class.rstrip(RENAMED))
 
     def note_unknown_key(self, selection_class: str) -> None:
         """A proxy saw a token of this class whose key it does not have: the policy's key sets are asked again soon."""
@@ -118,11 +146,16 @@ class Reconciler:
     async def run(self) -> NoReturn:
         """Reconcile until cancelled."""
         await self._store.wait_synced()
+        # Or else all would speak plain text to each other first.
+        await self._issuer.wait_ready()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_objects())
             tasks.create_task(self._follow_keys())
             tasks.create_task(self._follow_files())
+            tasks.create_task(self._follow_identities())
             tasks.create_task(self._follow_acknowledgements())
+            tasks.create_task(self._follow_remote())
+            tasks.create_task(self._follow_labels())
             tasks.create_task(self._follow_statuses())
         raise AssertionError("the loops never return")
 
@@ -130,6 +163,13 @@ class Reconciler:
         """Returns once the objects of this revision of the store, or newer, have been published."""
         while self._translated < revision:
             await self._published_one.wait()
+
+    async def wait_includes(self, revisions: Mapping[str, str]) -> None:
+        """Returns once what is published was made from these revisions of clusters, or from newer ones."""
+        await self._store.wait_until(
+            lambda: all(label_covers(self._store.revisions.get(name, ""), label) for name, label in revisions.items())
+        )
+        await self.wait_translated(self._store.revision)
 
     async def _follow_objects(self) -> NoReturn:
         while True:
@@ -149,11 +189,36 @@ class Reconciler:
             seen = await self._files.wait_changed(seen)
             self._try_reconcile()
 
+    async def _follow_identities(self) -> NoReturn:
+        seen = self._issuer.revision
+        while True:
+            seen = await self._issuer.wait_changed(seen)
+            self._try_reconcile()
+
+    async def _follow_remote(self) -> NoReturn:
+        seen = -1
+        while True:
+            seen = await self._remote.wait_changed(seen)
+            self._statuses_due.set()
+
+    async def _follow_labels(self) -> NoReturn:
+        while True:
+            seen = self._store.revisions
+            self._statuses_due.set()
+            await self._wait_other_labels(seen)
+
+    async def _wait_other_labels(self, seen: Mapping[str, str]) -> None:
+        await self._store.wait_until(lambda: self._store.revisions is not seen)
+
     async def _follow_acknowledgements(self) -> NoReturn:
         seen = -1
         while True:
             seen = await self._cache.wait_changed(seen)
+            self._observe_trust()
             self._statuses_due.set()
+
+    def _observe_trust(self) -> None:
+        self._trust.observe(self.proxies, lambda node: self._cache.state(node).in_sync)
 
     async def _follow_statuses(self) -> NoReturn:
         while True:
@@ -178,16 +243,11 @@ class Reconciler:
         leads here again. Or else a restart would close, for those moments, whatever needs a file.
         """
         started = time.perf_counter()
-        revision = self._store.revision
+        revision, revisions = self._store.revision, self._store.revisions
         self._passes += 1
-        translation = translate(
-            self._store.objects,
-            self._keys.key_sets,
-            self._settings,
-            self._memo,
-            self._trees.trees,
-            files=self._files.files,
-        )
+        translation = self._translate()
+        if self._issuer.follow(translation.identities):
+            translation = self._translate()
         if self._files.follow(translation.files):
             return
         # Before anything is published: what a proxy has been told is what a table is frozen at after a crash.
@@ -197,7 +257,8 @@ class Reconciler:
         self._policies = translation.policies
         self._key_sources = translation.key_sources
         changed = self._publish(translation.proxies)
-        self._translated = revision
+        self._translated, self._revisions = revision, revisions
+        self._observe_trust()
         self._statuses_due.set()
         self._published_one.set()
         self._published_one = asyncio.Event()
@@ -206,6 +267,17 @@ class Reconciler:
             logger.info(
                 "snapshots published", extra={"revision": revision, "nodes": changed, "milliseconds": milliseconds}
             )
+
+    def _translate(self) -> Translation:
+        return translate(
+            self._store.objects,
+            self._keys.key_sets,
+            self._settings,
+            self._memo,
+            self._trees.trees,
+            files=self._files.files,
+            identities=self._issuer.identities,
+        )
 
     def _keep_equal(self, report: Report) -> Report:
         """The report, with the old object wherever it says the same: only what changed is looked at again."""
@@ -231,24 +303,44 @@ class Reconciler:
                 changed += 1
         for node in [node for node in self._published if node not in proxies]:
             del self._published[node]
-            self._acknowledged.pop(node, None)
             self._cache.remove(node)
+            self._own.remove(node)
         return changed
 
     def write_statuses(self) -> None:
         """Work out every status from the last report and what the proxies have acknowledged, and have it written."""
         rejections: dict[ObjectRef, list[str]] = {}
-        for node in self._published:
-            state = self._cache.state(node)
-            if state.in_sync:
+        states = {**{node: self._tell(node) for node in self._published}, **self._remote.states}
+        self._acknowledged = {node: self._acknowledged[node] for node in states if node in self._acknowledged}
+        for node, state in states.items():
+            if state.in_sync and self._is_current(state.inputs):
                 self._acknowledged[node] = self._passes
             for rejection in state.rejections:
                 for source in rejection.sources:
                     rejections.setdefault(source, []).append(f"{node} refuses it: {rejection.message}")
         self._record_rejections(rejections)
         self._statuses.submit(
-            {key: self._status(key, report, rejections) for key, report in self._report.objects.items()}
+            {
+                key: self._status(key, report, rejections)
+                for key, report in self._report.objects.items()
+                if key.cluster in self._clusters
+            }
         )
+        self._told()
+
+    def _tell(self, node: str) -> RemoteState:
+        """How far a proxy of our own is; whoever follows ``local`` knows it afterwards."""
+        state = self._cache.state(node)
+        told = RemoteState(
+            in_sync=state.in_sync, inputs=self.revisions if state.in_sync else {}, rejections=state.rejections
+        )
+        self._own.set(node, told)
+        return told
+
+    def _is_current(self, inputs: Mapping[str, str]) -> bool:
+        """True for what was made from the objects that we have as well, as far as both have them."""
+        known = self.revisions
+        return all(inputs[cluster] == known[cluster] for cluster in inputs.keys() & known.keys())
 
     def _status(
         self, key: ObjectKey, report: ObjectReport, rejections: Mapping[ObjectRef, list[str]]
@@ -262,6 +354,8 @@ class Reconciler:
         """Each rejection becomes one Event on each object that is to blame, when it begins."""
         current = {(source, message) for source, messages in rejections.items() for message in messages}
         for source, message in sorted(current - self._recorded):
+            if source.cluster not in self._clusters:
+                continue
             self._events.record(ObjectKey(*source), reason="Rejected", message=message)
         self._recorded = current
 

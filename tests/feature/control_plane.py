@@ -16,6 +16,8 @@ from meshpass.api.kinds import CORE_KINDS, KINDS
 from meshpass.api.manifest import load_documents
 from meshpass.api.objectset import ObjectKey
 from meshpass.certificatefile import CertificateFiles
+from meshpass.identity.acknowledged import AcknowledgedTrust
+from meshpass.identity.workload import WorkloadIssuer
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.status import StatusWriter
@@ -23,10 +25,13 @@ from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
 from meshpass.reconciler import Inputs, Outputs, Reconciler
 from meshpass.translate.freeze import FrozenTrees
+from meshpass.translate.identity import NO_IDENTITIES, Identities
 from meshpass.translate.keysource import KeySets
 from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.remote import RemoteStates
 
+CLUSTERS = frozenset({"mgmt", "cluster1", "cluster2"})
 KINDS_BY_NAME: Mapping[str, Kind] = {kind.kind: kind for kind in (*KINDS, *CORE_KINDS)}
 
 
@@ -81,6 +86,33 @@ class FakeTrees:
         self.trees = trees
 
 
+@dataclass
+class FakeIssuer:
+    """Nobody has an identity."""
+
+    identities: Identities = NO_IDENTITIES
+    revision: int = 0
+
+    def follow(self, _wanted: frozenset[str]) -> bool:
+        """Nothing is issued."""
+        return False
+
+    async def wait_ready(self) -> None:
+        """It always is."""
+
+    async def wait_changed(self, _seen: int) -> NoReturn:
+        """Nothing ever changes."""
+        await asyncio.Event().wait()
+        raise AssertionError("never set")
+
+
+class FakeTrust:
+    """Nobody asks who believes whom."""
+
+    def observe(self, *_arguments: object) -> None:
+        """Nothing is remembered."""
+
+
 class ControlPlane:
     """A Reconciler on a store, a cache, and fakes of what it writes to."""
 
@@ -93,6 +125,8 @@ class ControlPlane:
         self.keys = FakeKeys()
         self.files = CertificateFiles(interval_seconds=0.02)
         self.trees = FakeTrees()
+        self.states, self.remote = RemoteStates(), RemoteStates()
+        self.issuer = FakeIssuer()
         self.reconciler = Reconciler(
             Inputs(
                 store=self.store,
@@ -100,11 +134,16 @@ class ControlPlane:
                 files=self.files,
                 settings=SETTINGS,
                 trees=cast("TreeStore", self.trees),
+                issuer=cast("WorkloadIssuer", self.issuer),
+                remote=self.remote,
             ),
             Outputs(
                 cache=self.cache,
                 statuses=cast("StatusWriter", self.statuses),
                 events=cast("EventRecorder", self.events),
+                clusters=CLUSTERS,
+                own=self.states,
+                trust=cast("AcknowledgedTrust", FakeTrust()),
             ),
             memo=self.memo,
         )

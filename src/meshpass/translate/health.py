@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from cryptography import x509
 
 from meshpass.api.objectset import ObjectKey
-from meshpass.ir import ObjectRef, Proxy, TlsCertificate
+from meshpass.ir import WORKLOAD_IDENTITY, ObjectRef, Proxy, TlsCertificate
 from meshpass.translate.credential import named_secret
 from meshpass.translate.finding import Reason, Severity
 from meshpass.translate.report import ObjectReport, Report
@@ -54,7 +54,7 @@ def view_certificates(proxies: Iterable[Proxy]) -> list[dict[str, object]]:
     chains: dict[str, str] = {}
     for proxy in proxies:
         for secret in proxy.secrets:
-            if isinstance(secret, TlsCertificate):
+            if isinstance(secret, TlsCertificate) and secret.name != WORKLOAD_IDENTITY:
                 users.setdefault(secret.name, []).append(proxy.node)
                 chains[secret.name] = secret.chain
     return [

@@ -1,25 +1,28 @@
-"""Composition root of the control plane: frozen settings in, one TaskGroup out. Read this first.
-
-API servers ─► Informer ─► ObjectStore ─► Reconciler ─► SnapshotCache ─► AdsServer ─► Envoys
-▲                                       │  ▲                           │
-└──── StatusWriter, EventRecorder ◄─────┘  └────── acknowledged ◄──────┘
-"""
+"""The control plane of one process, put together: what reads, what translates, what serves, what writes back."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
+import signal
 import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
-from meshpass.api.kind import Kind
-from meshpass.api.kinds import KINDS, kind_of_type
-from meshpass.api.metadata import ApiObject
+from meshpass.app.memory import settle_memory
+from meshpass.app.relaying import (
+    States,
+    agent_tasks,
+    make_relay_agent,
+    make_relay_server,
+    sign_intermediate,
+    view_place,
+)
+from meshpass.app.settings import ControlPlaneSettings, Role
+from meshpass.app.trust import MeshTrust
+from meshpass.app.watched import WATCHED
 from meshpass.audit.log import AuditLog
 from meshpass.audit.record import DecisionRecord
 from meshpass.audit.server import AccessLogService
@@ -29,18 +32,22 @@ from meshpass.control import ControlApi, listen_privately
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.envoy.transition import plan_transition
 from meshpass.httpserver import HttpServer
+from meshpass.identity.http import identity_routes
 from meshpass.jwks.download import Downloader
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.kube.client import KubeClient
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.informer import Informer
+from meshpass.kube.objectlog import ObjectLog
 from meshpass.kube.status import StatusWriter
 from meshpass.kube.store import ObjectStore
 from meshpass.memo import Memo
 from meshpass.reconciler import Inputs, Outputs, Reconciler
-from meshpass.translate import FeatureGates, TranslateSettings
+from meshpass.relay.facts import Facts
+from meshpass.translate import TranslateSettings
 from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
+from meshpass.xds.remote import RemoteStates
 from meshpass.xds.server import AdsServer
 
 
@@ -49,34 +56,6 @@ def find_system_authorities() -> str:
     path = ssl.get_default_verify_paths().cafile
     known = (path, "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
     return next((one for one in known if one and Path(one).is_file()), "")
-
-
-COLLECT_AFTER = (50_000, 20, 20)
-"""Objects made until the collector of cycles looks at the new ones; and how many such looks until it looks at older ones.
-
-Python's own 700 would look at most of what ten thousand routes are made of again and again while it is being made, for
-nothing: half of the time of a first translation.
-"""
-
-CORE_TYPES: tuple[type[ApiObject], ...] = (Namespace, Service, EndpointSlice, Pod, Secret)
-
-WATCHED: tuple[Kind, ...] = (*(kind_of_type(kind) for kind in CORE_TYPES), *KINDS)
-"""What is read from every API server: our kinds, and of Kubernetes' own only what translation looks at."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlPlaneSettings:
-    """Where the control plane reads from and listens."""
-
-    kubeconfig: Path
-    contexts: tuple[tuple[str, str], ...]
-    """(cluster, context of the kubeconfig) for every cluster."""
-    management_cluster: str
-    ads_socket: Path
-    control_socket: Path
-    directory: Path
-    """What has to outlive the process: the last good key sets."""
-    gates: FeatureGates = field(default_factory=FeatureGates)
 
 
 @asynccontextmanager
@@ -89,20 +68,42 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             )
             for cluster, context in settings.contexts
         }
-        store, cache, memo = ObjectStore(), SnapshotCache(), Memo()
+        store, facts = _open_store(settings, stack)
+        cache, memo = SnapshotCache(), Memo()
+        states = States(own=RemoteStates(), remote=RemoteStates())
         statuses, events = StatusWriter(clients, store), EventRecorder(clients, store)
+        trust = MeshTrust(settings, store, facts, events)
+        server = make_relay_server(settings, store, states, facts, trust.roots) if trust.roots else None
+        agent = make_relay_agent(settings, store, states, facts)
         translating = TranslateSettings(
             management_cluster=settings.management_cluster,
             gates=settings.gates,
             system_authorities=find_system_authorities(),
+            serves=None if settings.role is Role.ALONE else frozenset({settings.cluster}),
         )
         keys = KeySetFetcher(settings.directory / "jwks", Downloader())
         files = CertificateFiles()
         trees = TreeStore(settings.directory / "frozen.db")
         trees.load()
         reconciler = Reconciler(
-            Inputs(store=store, keys=keys, files=files, settings=translating, trees=trees),
-            Outputs(cache=cache, statuses=statuses, events=events),
+            Inputs(
+                store=store,
+                keys=keys,
+                files=files,
+                settings=translating,
+                trees=trees,
+                issuer=trust.issuer,
+                remote=states.remote,
+            ),
+            Outputs(
+                cache=cache,
+                statuses=statuses,
+                events=events,
+                clusters=settings.clusters,
+                own=states.own,
+                trust=trust.acknowledged,
+                told=trust.tell,
+            ),
             memo=memo,
         )
 
@@ -122,39 +123,55 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             audit=audit,
             informers=informers,
             gates=settings.gates,
+            place=partial(view_place, settings, server, agent),
+            identity=trust.view,
+            routes=identity_routes(trust.view, trust.roots, {settings.cluster: trust.intermediate}),
         )
         ads = AdsServer(cache, plan, listen=settings.ads_socket, services=(access_logs.handler,))
         await stack.enter_async_context(ads)
         stack.callback(access_logs.close)
         endless = [
-            _settle_memory(reconciler),
+            settle_memory(reconciler),
             *(one.run() for one in informers),
             statuses.run(),
             events.run(),
             keys.run(),
             files.run(),
             reconciler.run(),
+            *trust.tasks(partial(sign_intermediate, agent) if agent else None),
+            *([server.run()] if server else ()),
+            *(agent_tasks(settings, agent) if agent else ()),
         ]
         tasks = await stack.enter_async_context(_running(endless))
-        server = HttpServer(control.application)
-        serving = await server.start(listen_privately(settings.control_socket), tasks)
+        http = HttpServer(control.application)
+        serving = await http.start(listen_privately(settings.control_socket), tasks)
         try:
             yield
         finally:
-            await server.stop(serving)
+            await http.stop(serving)
 
 
-async def _settle_memory(reconciler: Reconciler) -> NoReturn:
-    """Once all objects have been translated, the collector of cycles no longer looks at what came of them.
+async def serve_control_plane(settings: ControlPlaneSettings) -> None:
+    """A control plane runs until SIGTERM or SIGINT."""
+    asked = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    async with run_control_plane(settings):
+        await asked.wait()
 
-    They are frozen values without cycles, hundreds of thousands of them: looking at all of them now and then would
-    stop everything for a fifth of a second.
-    """
-    gc.set_threshold(*COLLECT_AFTER)
-    await reconciler.wait_translated(0)
-    gc.freeze()
-    await asyncio.Event().wait()
-    raise AssertionError("never set")
+
+def _open_store(settings: ControlPlaneSettings, stack: AsyncExitStack) -> tuple[ObjectStore, Facts]:
+    """What is known of objects, and of other processes. One of several processes begins with what it knew last."""
+    if settings.role is Role.ALONE:
+        return ObjectStore(), Facts()
+    log = ObjectLog(settings.directory / "objects.db")
+    stack.callback(log.close)
+    restored = log.load()
+    store = ObjectStore(keeps_essences=True, log=log)
+    if settings.role is Role.AGENT:
+        store.expect_relayed(settings.management_cluster)
+    store.restore(restored)
+    return store, Facts(log, restored.facts)
 
 
 def _make_access_log_service(audit: AuditLog, reconciler: Reconciler, directory: Path) -> AccessLogService:
