@@ -165,8 +165,8 @@ class SnapshotCache:
         self._changed = asyncio.Event()
         state = self.state(node)
         self._note_since(node, state)
-        if state.in_sync and (memory := self.recall(node)).given[1:]:
-            self._memories[node] = Memory(given=memory.given[-1:])
+        if state.in_sync:
+            self._memories[node] = Memory(given=self.recall(node).given[-1:])
         logged = self._logged.setdefault(node, set())
         for rejection in state.rejections:
             if rejection not in logged:

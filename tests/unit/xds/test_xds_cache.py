@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshpass.envoy.snapshot import CLUSTER, Resource, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, EXTENSION_CONFIG, Resource, Snapshot
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.event import Rejected
@@ -142,3 +142,45 @@ async def test_waiting_misses_no_change() -> None:
         assert not waiting.done()
         entry.close()
     assert waiting.result() == before + 1
+
+
+def numbered(number: int) -> Snapshot:
+    resource = Resource(type_url=EXTENSION_CONFIG, name="a", version=str(number), wire=b"large")
+    return Snapshot(proxy=Proxy(node=NODE), resources={EXTENSION_CONFIG: {"a": resource}})
+
+
+def versions(given: tuple[Snapshot, ...]) -> list[str]:
+    return [one.of(EXTENSION_CONFIG)["a"].version for one in given]
+
+
+def test_what_a_node_was_given_is_remembered_until_it_has_the_newest() -> None:
+    """The first of it, which is what an Envoy has that lived on while the control plane was away, and the last ones."""
+    cache = SnapshotCache()
+    for number in range(6):
+        cache.set(numbered(number))
+    given = cache.recall(NODE).given
+    assert versions(given) == ["0", "3", "4", "5"]
+    assert all(one.wire == b"" for snapshot in given for one in snapshot.of(EXTENSION_CONFIG).values())
+
+    target = cache.state(NODE).target
+    cache.connect(NODE, lambda _: None).report(in_sync_with=target, rejections=())
+    assert versions(cache.recall(NODE).given) == ["5"]
+    cache.remove(NODE)
+    assert cache.recall(NODE).given == ()
+
+
+def test_what_a_stream_left_is_remembered_until_the_node_is_in_sync() -> None:
+    """What the client had and what was on its way; of what it refused, that which it remembers itself."""
+    cache = SnapshotCache()
+    cache.set(numbered(2))
+    (bad,) = numbered(2).of(EXTENSION_CONFIG).values()
+    refused = Rejected(type_url=EXTENSION_CONFIG, message="bad", resources=(bad,), removed=(), sources=frozenset())
+    entry = cache.connect(NODE, lambda _: None)
+    entry.report(in_sync_with=None, rejections=(rejected(), refused))
+    entry.close((numbered(1), numbered(2)))
+    memory = cache.recall(NODE)
+    assert (versions(memory.left), memory.refused) == (["1", "2"], (refused,))
+
+    entry = cache.connect(NODE, lambda _: None)
+    entry.report(in_sync_with=cache.state(NODE).target, rejections=())
+    assert (cache.recall(NODE).left, cache.recall(NODE).refused) == ((), ())

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Resource, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Resource, Snapshot
 from meshpass.errors import XdsProtocolError
 from meshpass.ir import Proxy
-from meshpass.xds.event import Event, InSync, Send
+from meshpass.xds.event import Event, InSync, Rejected, Send
+from meshpass.xds.memory import Memory, outline
 from meshpass.xds.request import DeltaRequest
 from meshpass.xds.stream import AdsStream
 
 NODE = "sidecar~c~n~w"
-SHORT = {CLUSTER: "C", ENDPOINTS: "E", EXTENSION_CONFIG: "X", LISTENER: "L", ROUTES: "R"}
+SHORT = {SECRET: "S", CLUSTER: "C", ENDPOINTS: "E", EXTENSION_CONFIG: "X", LISTENER: "L", ROUTES: "R"}
 
 
 def snap(**versions: str) -> Snapshot:
@@ -43,7 +44,7 @@ def sent(events: tuple[Event, ...]) -> list[str]:
 
 
 class Client:
-    """Subscribed to all five types; remembers the nonces to answer with."""
+    """Subscribed to types; remembers the nonces to answer with."""
 
     def __init__(self, stream: AdsStream, letters: str = "CEXLR") -> None:
         self.stream = stream
@@ -250,6 +251,121 @@ def test_the_current_snapshot_keeps_what_was_never_asked_for() -> None:
     client.retarget(snap(C="1", X="3", E="1", R="1"))
 
     assert bases[-1] == snap(C="1", X="1", E="1", R="1")
+
+
+def test_secrets_come_before_the_endpoints_that_need_them() -> None:
+    """Envoy takes responses in the order in which they come: an identity is accepted before its endpoint is called."""
+    client = Client(AdsStream(straight), "SCEXLR")
+    client.retarget(snap(S="1", E="1", C="1"))
+    client.settle()
+    assert client.retarget(snap(S="2", E="2", C="2")) == ["S2", "C2", "E2"]
+    client.settle()
+    assert client.stream.in_sync
+
+
+def test_what_is_referred_to_goes_after_what_refers_to_it() -> None:
+    """Endpoints go before their cluster, and a secret last of all."""
+    client = Client(AdsStream(straight), "SCEXLR")
+    client.retarget(snap(S="1", E="1", C="1", R="1"))
+    client.settle()
+    assert client.retarget(snap()) == ["-R"]
+    assert client.answer("R") == ["-E", "-C", "-S"]
+
+
+def resume(stream: AdsStream, letters: str, version: str = "1") -> list[str]:
+    """What is sent when a client asks for these types that it has something of, one after the other."""
+    told = []
+    for letter in letters:
+        type_url = next(type_url for type_url, short in SHORT.items() if short == letter)
+        names = ("*",) if letter in "CL" else ("r",)
+        request = DeltaRequest(type_url=type_url, subscribe=names, node=NODE, initial_versions={"r": version})
+        told += sent(stream.receive(request))
+    return told
+
+
+def test_a_client_that_resumes_is_sent_nothing_before_it_has_said_what_it_has() -> None:
+    """It names one type after the other; what it never names is not waited for when the shell says so."""
+    stream = AdsStream(straight)
+    stream.retarget(snap(C="2", E="2", X="2", L="2", R="1"))
+    assert resume(stream, "CELX") == []
+    assert resume(stream, "R") == ["C2", "E2", "X2"]
+
+    stream = AdsStream(straight)
+    assert resume(stream, "CE") == []
+    stream.retarget(snap(C="2", E="1"))
+    assert sent(stream.settle()) == ["C2"]
+    assert sent(stream.settle()) == []
+
+
+def test_what_looked_like_a_start_is_taken_back_when_the_client_says_what_it_has() -> None:
+    """A client that has no clusters says so first: it looks like one that has nothing."""
+    bases = []
+
+    def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
+        bases.append(current)
+        return (target,)
+
+    had, target = snap(X="1", L="1", R="1"), snap(X="2", L="1", R="2")
+    stream = AdsStream(plan, lambda _: Memory(given=(had,)))
+    stream.retarget(target)
+    stream.receive(DeltaRequest(type_url=CLUSTER, subscribe=("*",), node=NODE))
+    stream.receive(DeltaRequest(type_url=CLUSTER, nonce="1"))
+    assert bases == [None]
+    assert resume(stream, "LXR") == ["X2"]
+    assert bases == [None, had]
+
+
+def test_a_client_resumes_from_the_snapshot_that_it_was_given() -> None:
+    """The versions of filters, listeners and routes tell which; those of other types need not be the same."""
+    bases = []
+
+    def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
+        bases.append(current)
+        return (snap(C="3", X="2", L="1", R="1"), target)
+
+    older, newer = outline(snap(X="1", L="1", R="1")), outline(snap(X="2", L="1", R="1"))
+    target = snap(C="3", X="3", L="1", R="3")
+    stream = AdsStream(plan, lambda _: Memory(given=(older, newer)))
+    resume(stream, "CLXR")
+    events = stream.retarget(target)
+    assert sent(events) == ["C3", "X2"]
+    assert bases == [older]
+    assert stream.current is older
+    assert stream.left == (older, snap(C="3", X="2", L="1", R="1"))
+
+
+def test_a_client_resumes_from_the_middle_of_a_step() -> None:
+    """Some of its resources are of what it had when its last stream ended, the others of what was on its way."""
+    bases = []
+
+    def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
+        bases.append(current)
+        return (target,)
+
+    had = snap(X="1", L="0", R="1")
+    memory = Memory(left=(had, snap(X="2", L="1", R="2")))
+    stream = AdsStream(plan, lambda _: memory)
+    resume(stream, "CLXR")
+    stream.retarget(snap(X="3", L="1", R="3"))
+    (base,) = bases
+    assert base is not None
+    assert base.proxy is had.proxy
+    assert {SHORT[t]: one["r"].version for t, one in base.resources.items()} == {"X": "1", "L": "1", "R": "1"}
+
+
+def test_what_was_refused_on_the_last_stream_still_is() -> None:
+    """Envoy would acknowledge the same filter now without looking at it. Another one it looks at, and then this one."""
+    (bad,) = snap(X="2").of(EXTENSION_CONFIG).values()
+    rejected = Rejected(type_url=EXTENSION_CONFIG, message="bad", resources=(bad,), removed=(), sources=frozenset())
+    stream = AdsStream(straight, lambda _: Memory(refused=(rejected,)))
+    resume(stream, "CELXR")
+    assert sent(stream.retarget(snap(C="1", E="1", X="2", L="1", R="2"))) == []
+    assert stream.rejections == (rejected,)
+    assert not stream.in_sync
+
+    assert sent(stream.retarget(snap(C="1", E="1", X="1", L="1", R="1"))) == ["X1"]
+    assert sent(stream.receive(DeltaRequest(type_url=EXTENSION_CONFIG, nonce="1"))) == ["!"]
+    assert sent(stream.retarget(snap(C="1", E="1", X="2", L="1", R="1"))) == ["X2"]
 
 
 def test_unknown_types_are_answered() -> None:
