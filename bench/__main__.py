@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.churn import measure_churn
+from bench.clusters import measure_clusters
 from bench.core import measure_core
 from bench.edit import measure_edits
 from bench.machine import OtherPrograms, describe_machine
@@ -31,7 +32,11 @@ ON_A_MESH: dict[str, Callable[[Mesh], Iterator[Row]]] = {
     "scale": measure_scale,
 }
 """Each gets a mesh of its own: none finds what another left."""
-WITHOUT_A_MESH: dict[str, Callable[[], Iterator[Row]]] = {"core": measure_core, "start": measure_start}
+WITHOUT_A_MESH: dict[str, Callable[[], Iterator[Row]]] = {
+    "core": measure_core,
+    "start": measure_start,
+    "clusters": measure_clusters,
+}
 MEASURES = (*WITHOUT_A_MESH, *ON_A_MESH)
 
 

@@ -23,9 +23,10 @@ from bench.objects import NAMESPACE, Raw, RouteShape, route_tables, upstream_obj
 from bench.upstream import run_upstream
 from bench.wire import Answer, Connection
 from meshpass.api.kinds import kind_of
-from meshpass.localmesh.control import read_raw_status, wait_in_sync
+from meshpass.localmesh.control import read_raw_status
 from meshpass.localmesh.detach import start_detached
-from meshpass.localmesh.directory import MeshRecord, StateDirectory, control_socket
+from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord, control_socket
+from meshpass.localmesh.meshcontrol import wait_mesh
 from meshpass.localmesh.stop import stop_mesh
 
 CLUSTER = "cluster1"
@@ -112,15 +113,23 @@ class Mesh:
 
     state: StateDirectory
     record: MeshRecord
+    edited_in: str = CLUSTER
+    """The cluster in which objects are stored."""
+    asked_in: str = CLUSTER
+    """The cluster whose client asks."""
 
     @cached_property
+    def _client(self) -> WorkloadRecord:
+        return next(one for one in self.record.workloads if (one.name, one.cluster) == ("client", self.asked_in))
+
+    @property
     def client_address(self) -> tuple[str, int]:
         """Where the sidecar of the workload `client` takes its requests."""
-        return next(one.address for one in self.record.workloads if one.name == "client"), 15001
+        return self._client.address, 15001
 
-    @cached_property
+    @property
     def client_node(self) -> str:
-        return next(one.node for one in self.record.workloads if one.name == "client")
+        return self._client.node
 
     @cached_property
     def supervisor(self) -> psutil.Process:
@@ -135,7 +144,7 @@ class Mesh:
         raise BenchError("no process listens at the address of the client's sidecar")
 
     def api(self) -> ApiConnection:
-        return ApiConnection(self.state.kubeconfig, CLUSTER)
+        return ApiConnection(self.state.kubeconfig, self.edited_in)
 
     def revision(self) -> int:
         """How many sets of objects the control plane has seen."""
@@ -144,7 +153,7 @@ class Mesh:
 
     def wait(self) -> None:
         """Every proxy has acknowledged what was stored before, and the statuses are written."""
-        late = wait_in_sync(control_socket(Path(self.record.run_directory)), timeout=_SYNC_SECONDS)
+        late = wait_mesh(self.record, timeout=_SYNC_SECONDS)
         if late:
             raise BenchError(f"late after {_SYNC_SECONDS:g} s: {', '.join(late)}")
 
