@@ -50,7 +50,16 @@ ACTED_ON: dict[str, frozenset[str]] = {
     "RetryTimeoutPolicy": frozenset({"spec"}),
     "FaultInjectionPolicy": frozenset({"spec"}),
     "HeaderManipulationPolicy": frozenset({"spec"}),
+    "AccessPolicy": frozenset({"spec"}),
     "Workspace": frozenset({"spec.workloadClusters[]"}),
+    "WorkspaceSettings": frozenset(
+        {
+            "spec.importFrom[]",
+            "spec.exportTo[]",
+            "spec.options.serviceIsolation.trimProxyConfig",
+            "spec.options.trimAllProxyConfig",
+        }
+    ),
 }
 """Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""
 

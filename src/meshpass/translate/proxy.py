@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
     CALLERS,
     WORKLOAD_IDENTITY,
+    AccessRules,
     Backend,
     GatewayListener,
     InboundListener,
     Listener,
     MutualTlsMode,
+    ObjectRef,
     PolicySet,
     Proxy,
     RouteConfiguration,
@@ -23,6 +25,7 @@ from meshpass.ir import (
     TrustedAuthorities,
 )
 from meshpass.memo import Memo
+from meshpass.translate.accessside import AccessOfClasses, access_of, connection_rules, with_payload_keys
 from meshpass.translate.backend import backend_secrets
 from meshpass.translate.eastwestlistener import translate_east_west
 from meshpass.translate.gatewaynode import Gateway
@@ -62,7 +65,9 @@ def translate_sidecar_proxy(
     routes = memo(translate_routes, key.cluster, known, tables, catalog, gates, memo)
     winners = resolution.route_winners if gates.EnableJWTPolicyEastWestRoute else NO_WINNERS
     outbound = memo(_route_policies, memo(_classes, tables, memo), winners, resolution.traffic.denied, gates)
-    inbound = memo(_inbound_policies, sidecar, resolution.destination_winners)
+    inbound = memo(
+        _inbound_policies, sidecar, resolution.destination_winners, access_of(sidecar.inbound, resolution.access)
+    )
     return memo(
         _make_proxy,
         sidecar.node,
@@ -201,7 +206,7 @@ def _modes(sidecar: Sidecar, resolution: Resolution) -> tuple[tuple[str, MutualT
     """What the callers of each class show; none where workloads have no identities."""
     if not resolution.endpoints.has_identities:
         return ()
-    return tuple((name, mode_of(name, resolution.modes)) for name in sidecar.inbound)
+    return tuple((name, mode_of(name, resolution.access.modes)) for name in sidecar.inbound)
 
 
 def _listeners(
@@ -215,9 +220,10 @@ def _listeners(
 def _settle(listener: InboundListener, inbound: _SidePolicies, modes: Mapping[str, MutualTlsMode]) -> InboundListener:
     name = listener.selection_class
     tcp, mode = listener.tcp and not inbound.classes.get(name), modes.get(name, MutualTlsMode.DISABLE)
-    return (
-        listener if (tcp, mode) == (listener.tcp, listener.mutual_tls) else replace(listener, tcp=tcp, mutual_tls=mode)
-    )
+    access = inbound.connections.get(name)
+    if (tcp, mode, access) == (listener.tcp, listener.mutual_tls, listener.access):
+        return listener
+    return replace(listener, tcp=tcp, mutual_tls=mode, access=access)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -227,6 +233,12 @@ class _SidePolicies:
     classes: ClassPolicies
     used: tuple[ObjectKey, ...]
     denied: frozenset[str]
+    access: Mapping[str, AccessRules] = field(default_factory=dict)
+    """Who may send requests."""
+    connections: Mapping[str, AccessRules] = field(default_factory=dict)
+    """Who may connect where there are no requests."""
+    access_policies: frozenset[ObjectKey] = frozenset()
+    """The AccessPolicies that say so."""
 
 
 def _route_policies(
@@ -241,13 +253,27 @@ def _route_policies(
     return _side(classes, denied | broken.intersection(properties))
 
 
-def _inbound_policies(sidecar: Sidecar, winners: Mapping[DestinationPort, ObjectKey]) -> _SidePolicies:
+def _inbound_policies(
+    sidecar: Sidecar, winners: Mapping[DestinationPort, ObjectKey], access: AccessOfClasses
+) -> _SidePolicies:
     """A port to which several Services lead is under the policies of all of them: a request does not prove its Service."""
     classes = {
         name: tuple(sorted({winners[target] for target in targets if target in winners}))
         for name, targets in sidecar.inbound.items()
     }
-    return _side(classes, frozenset())
+    plain = {
+        one.selection_class
+        for one in sidecar.listeners
+        if isinstance(one, InboundListener) and one.tcp and not classes[one.selection_class]
+    }
+    return replace(
+        _side(classes, frozenset()),
+        access={name: rules for name, rules, _ in access if name not in plain},
+        connections={
+            name: connecting for name, rules, _ in access if name in plain and (connecting := connection_rules(rules))
+        },
+        access_policies=frozenset(key for *_, keys in access for key in keys),
+    )
 
 
 def _no_policies() -> _SidePolicies:
@@ -268,7 +294,14 @@ def _policy_set(
 def _make_policy_set(
     side: _SidePolicies, rules: tuple[PolicyRules, ...], matched: MatchedNames, memo: Memo
 ) -> PolicySet:
-    return translate_policy_set(side.classes, rules, side.denied, matched, memo)
+    policies = translate_policy_set(side.classes, rules, side.denied, matched, memo)
+    if not side.access:
+        return policies
+    return replace(
+        policies,
+        access=with_payload_keys(side.access, side.classes, rules),
+        sources=policies.sources | {ObjectRef(*key) for key in side.access_policies},
+    )
 
 
 def _named_secrets(listeners: tuple[Listener, ...], backends: tuple[Backend, ...]) -> Iterator[str]:

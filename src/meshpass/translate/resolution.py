@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.common import DestinationSelector, RouteSelector
-from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service
+from meshpass.api.core import EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
@@ -16,6 +16,8 @@ from meshpass.api.security import JWTPolicy
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
+from meshpass.translate.access import Access, resolve_access
+from meshpass.translate.accessaccount import index_accounts
 from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
@@ -33,7 +35,7 @@ from meshpass.translate.identity import Identities
 from meshpass.translate.jwtpolicy import PolicyRules, translate_policy
 from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_keys
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
-from meshpass.translate.peer import NO_MODES, Modes, find_accepting
+from meshpass.translate.peer import find_accepting
 from meshpass.translate.precedence import Winners, decide
 from meshpass.translate.routetable import translate_table
 from meshpass.translate.selection import (
@@ -94,8 +96,8 @@ class Resolution:
     traffic: TrafficPolicies
     """What the other policies on routes come to."""
     identities: Identities
-    modes: Modes
-    """What the callers of sidecars show of themselves, where workloads have identities."""
+    access: Access
+    """Who may call the ports of workloads, and what callers show of themselves."""
 
 
 def resolve(  # noqa: PLR0917
@@ -125,14 +127,22 @@ def resolve(  # noqa: PLR0917
     )
     catalog = _make_catalog(objects, workspaces, files, settings, memo)
     sidecars = memo(find_sidecars, objects.all(Pod), objects.all(Service))
-    modes = NO_MODES
+    access = resolve_access(
+        objects,
+        workspaces,
+        sidecars,
+        catalog,
+        memo(index_accounts, objects.all(ServiceAccount), objects.all(Pod), memo),
+        identities.trust_domain,
+        memo,
+    )
     endpoints = memo(
         index_endpoints,
         objects.all(EndpointSlice),
         objects.all(Pod),
         objects.all(Service),
         sidecars,
-        memo(find_accepting, sidecars, modes) if identities.trust_domain else None,
+        memo(find_accepting, sidecars, access.modes) if identities.trust_domain else None,
         memo,
     )
     context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
@@ -199,7 +209,7 @@ def resolve(  # noqa: PLR0917
         destination_winners=memo(_merge_destinations, decisions),
         traffic=resolve_traffic_policies(objects, workspaces, classes, catalog, memo),
         identities=identities,
-        modes=modes,
+        access=access,
     )
 
 

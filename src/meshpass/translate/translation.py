@@ -9,6 +9,7 @@ from types import MappingProxyType
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.ir import Proxy
 from meshpass.memo import Memo
+from meshpass.translate.access import Access
 from meshpass.translate.bound import bind_gateway, bind_sidecar
 from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.freeze import FrozenTrees
@@ -35,7 +36,8 @@ class Translation:
     key_sources: Mapping[KeySource, KeyFetch]
     """The remote key sets that policies name."""
     policies: Mapping[str, ObjectKey]
-    """Selection class → the policy that holds on its routes; of destinations, the oldest of those that hold."""
+    """Selection class → the policy that holds on its routes; of destinations, the first of those about tokens, or, where
+    there is none, the oldest of those about callers."""
     trees: FrozenTrees
     """To be given to the next translation, also after a restart: what broken tables are frozen at."""
     files: frozenset[str]
@@ -81,7 +83,11 @@ def translate(
         report=report,
         key_sources=resolution.key_sources,
         policies=memo(
-            _policies_of_classes, resolution.route_winners, resolution.destination_winners, resolution.sidecars
+            _policies_of_classes,
+            resolution.route_winners,
+            resolution.destination_winners,
+            resolution.sidecars,
+            resolution.access,
         ),
         trees=resolution.trees,
         files=resolution.files.paths,
@@ -100,6 +106,7 @@ def _policies_of_classes(
     routes: Mapping[str, ObjectKey],
     destinations: Mapping[DestinationPort, ObjectKey],
     sidecars: tuple[Sidecar, ...],
+    access: Access,
 ) -> Mapping[str, ObjectKey]:
     inbound = {
         name: min(destinations[target] for target in targets if target in destinations)
@@ -107,4 +114,4 @@ def _policies_of_classes(
         for name, targets in sidecar.inbound.items()
         if any(target in destinations for target in targets)
     }
-    return {**routes, **inbound}
+    return {**routes, **{name: policies[0] for name, policies in access.holding.items()}, **inbound}
