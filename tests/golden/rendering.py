@@ -1,14 +1,16 @@
 """Golden cases: what is under ``tests/golden``, and what the code makes of it, as readable YAML.
 
 A case is a folder ``<topic>/<a-sentence>`` with ``in.yaml``, the objects that it adds to the base mesh, where they name
-files ``files.yaml``, and three expected files, which tell only what differs from the base mesh:
+files ``files.yaml``, where workloads have identities ``identities.yaml``, and three expected files, which tell only what
+differs from the base mesh (with the same identities, unless the case adds no objects):
 
 - ``status.yaml``: the status of each object, as if every proxy had acknowledged;
 - ``ir.yaml``: the task of each proxy;
 - ``xds.yaml``: the resources of each proxy, sorted by type and name.
 
 ``files.yaml`` has for each path either the ``text``, the ``problem``, or whose ``certificate`` or ``privateKey`` it is:
-these are made, always the same ones, so that no key has to be kept.
+these are made, always the same ones, so that no key has to be kept. ``identities.yaml`` has the ``trustDomain``, and
+whose certificates are ``missing``; all others are made as well, and shown by the names that they are for.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -28,19 +31,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 from google.protobuf import json_format
 from tests.support.gateway_objects import make_pair
-from tests.support.objects import BASE, build_snapshots, object_set, translate_objects
+from tests.support.objects import BASE, build_snapshots, object_set, read_objects, translate_objects
 
 from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, SECRET, Snapshot
 from meshpass.ir import Endpoint, MutualTlsMode, ObjectRef, Proxy, RouteConfiguration
 from meshpass.memo import Memo
 from meshpass.translate import Translation
 from meshpass.translate.filecontent import NO_FILES, FileContent, FileContents
+from meshpass.translate.identity import NO_IDENTITIES, Identities, WorkloadCertificate
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
 
 ROOT = Path(__file__).parent
 IN = "in.yaml"
 FILES = "files.yaml"
+IDENTITIES = "identities.yaml"
 OUT = ("status.yaml", "ir.yaml", "xds.yaml")
 
 
@@ -50,6 +55,8 @@ class Outcome:
 
     translation: Translation
     snapshots: Mapping[str, Snapshot]
+    texts: Mapping[str, str]
+    """What is made for identities → what is shown instead."""
 
 
 def case_folders() -> list[Path]:
@@ -71,13 +78,18 @@ def orphans() -> list[Path]:
         if path.is_file()
         and path.parent != ROOT
         and "__pycache__" not in path.parts
-        and (path.parent not in cases or path.name not in (IN, FILES, *OUT))
+        and (path.parent not in cases or path.name not in (IN, FILES, IDENTITIES, *OUT))
     )
 
 
 def run_case(folder: Path) -> Outcome:
     """What comes of the base mesh with the objects of the case."""
-    return _run(BASE, folder / IN, files=_files(folder))
+    return _run(BASE, folder / IN, files=_files(folder), known=_identities(folder))
+
+
+def _identities(folder: Path) -> dict[str, Any]:
+    path = folder / IDENTITIES
+    return dict(yaml.safe_load(path.read_text())) if path.exists() else {}
 
 
 def _files(folder: Path) -> FileContents:
@@ -88,31 +100,53 @@ def _files(folder: Path) -> FileContents:
 
 def _content(text: str = "", problem: str = "", certificate: str = "", privateKey: str = "") -> FileContent:  # noqa: N803
     if certificate or privateKey:
-        seed = hashlib.sha256((certificate or privateKey).encode()).digest()
-        pair = make_pair(certificate or privateKey, key=Ed25519PrivateKey.from_private_bytes(seed), serial=1)
+        pair = _pair(certificate or privateKey)
         text = pair[0] if certificate else pair[1]
     return FileContent(text=text, problem=problem)
 
 
-def _run(*sources: Path, files: FileContents = NO_FILES) -> Outcome:
-    memo = Memo()
-    translation = translate_objects(object_set(*sources), memo, files=files)
-    return Outcome(translation, build_snapshots(translation, memo))
+@cache
+def _pair(name: str) -> tuple[str, str]:
+    """A certificate and its key, as PEM: the same ones whenever they are asked for."""
+    seed = hashlib.sha256(name.encode()).digest()
+    return make_pair(name, key=Ed25519PrivateKey.from_private_bytes(seed), serial=1)
+
+
+def _run(*sources: Path, files: FileContents = NO_FILES, known: Mapping[str, Any] = MappingProxyType({})) -> Outcome:
+    memo, objects = Memo(), object_set(*sources)
+    identities, texts = NO_IDENTITIES, dict[str, str]()
+    if known:
+        roots = _pair("roots")[0]
+        identities = Identities(trust_domain=known["trustDomain"], authorities=roots)
+        wanted = translate_objects(objects, memo, files=files, identities=identities).identities
+        # The name of a certificate is that of a host here: that is enough for an Envoy to take it.
+        pairs = {name: _pair(f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.example") for name in sorted(wanted)}
+        made = {name: WorkloadCertificate(*pairs[name]) for name in pairs if name not in known.get("missing", ())}
+        identities = replace(identities, certificates=MappingProxyType(made))
+        texts = {roots: "(the roots)", **{pair[0]: f"(the certificate of {name})" for name, pair in pairs.items()}}
+    translation = translate_objects(objects, memo, files=files, identities=identities)
+    return Outcome(translation, build_snapshots(translation, memo), texts)
 
 
 @cache
-def _base() -> Outcome:
-    return _run(BASE)
+def _base(trust_domain: str = "") -> Outcome:
+    return _run(BASE, known={"trustDomain": trust_domain} if trust_domain else {})
 
 
 def render_case(folder: Path) -> dict[str, str]:
     """File name → expected text."""
     outcome = run_case(folder)
-    base = Outcome(translate_objects(object_set()), {}) if folder == BASE.parent else _base()
+    if folder == BASE.parent:
+        base = Outcome(translate_objects(object_set()), {}, {})
+    else:
+        adds = bool(read_objects(folder / IN))
+        base = _base(_identities(folder).get("trustDomain", "") if adds else "")
     return {
         "status.yaml": _dump(_statuses(outcome, base)),
         "ir.yaml": _dump(_grouped({node: _proxy(proxy, base) for node, proxy in outcome.translation.proxies.items()})),
-        "xds.yaml": _dump(_grouped({node: _resources(one, base) for node, one in outcome.snapshots.items()})),
+        "xds.yaml": _dump(
+            _grouped({node: _resources(one, base, outcome.texts) for node, one in outcome.snapshots.items()})
+        ),
     }
 
 
@@ -202,7 +236,7 @@ _VARIANTS = frozenset(
 )
 
 
-def _resources(snapshot: Snapshot, base: Outcome) -> dict[str, Any]:
+def _resources(snapshot: Snapshot, base: Outcome, texts: Mapping[str, str]) -> dict[str, Any]:
     """Type → name → message, of what the base mesh has not; of routes only the virtual hosts that it has not."""
     known = base.snapshots.get(snapshot.node)
     shown: dict[str, Any] = {}
@@ -211,7 +245,7 @@ def _resources(snapshot: Snapshot, base: Outcome) -> dict[str, Any]:
             before = known.of(type_url).get(name) if known else None
             if before is not None and before.version == resource.version:
                 continue
-            message = read_message(resource.wire)
+            message = _with_texts(read_message(resource.wire), texts)
             if type_url == ROUTES and before is not None:
                 hosts = read_message(before.wire)["virtual_hosts"]
                 message["virtual_hosts"] = [host for host in message["virtual_hosts"] if host not in hosts]
@@ -228,6 +262,14 @@ def read_message(wire: bytes) -> Any:
         # Keys are in no golden file, not even those that were made for it.
         message["tls_certificate"]["private_key"] = "(not shown)"
     return _maps_sorted(message)
+
+
+def _with_texts(value: Any, texts: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return texts.get(value, value)
+    if isinstance(value, list):
+        return [_with_texts(item, texts) for item in value]
+    return {name: _with_texts(inner, texts) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 _MAPS = frozenset({"filter_metadata", "policies", "providers", "requirement_map", "typed_per_filter_config"})
