@@ -42,6 +42,7 @@ from meshpass.jwks.download import Downloader
 from meshpass.jwks.fetcher import KeySetFetcher
 from meshpass.jwks.view import view_sources
 from meshpass.localmesh.directory import ClusterRecord, MeshRecord, StateDirectory, control_socket
+from meshpass.localmesh.processrecord import ProcessRecord, Role
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySource
 
 FETCH = KeyFetch(timeout_seconds=2, retries=0, policies=(ObjectKey("JWTPolicy", "cluster1", "web", "jwt"),))
@@ -192,7 +193,12 @@ async def control_plane(state: StateDirectory, fetcher: KeySetFetcher) -> AsyncI
     with state.lock():
         run = state.make_run_directory()
         clusters = (ClusterRecord(name="mgmt", management=True, port=1),)
-        state.write_record(MeshRecord(pid=1, ready=True, run_directory=str(run), clusters=clusters))
+        process = ProcessRecord(
+            role=Role.ALONE, cluster="mgmt", control_socket=str(control_socket(run)), log=str(state.supervisor_log)
+        )
+        state.write_record(
+            MeshRecord(pid=1, ready=True, run_directory=str(run), clusters=clusters, processes=(process,))
+        )
         server = HttpServer(Starlette(routes=routes))
         async with asyncio.TaskGroup() as tasks:
             serving = await server.start(listen_privately(control_socket(run)), tasks)

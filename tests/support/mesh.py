@@ -21,10 +21,11 @@ from meshpass.errors import ApiError
 from meshpass.kube.apply import apply_raw
 from meshpass.kube.client import KubeClient
 from meshpass.kube.discovery import discover
-from meshpass.localmesh.control import ControlStatus, read_status, wait_in_sync
+from meshpass.localmesh.control import ControlStatus
 from meshpass.localmesh.detach import RunnerOptions, start_detached
-from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord, control_socket
+from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord
 from meshpass.localmesh.existing import ExistingServers
+from meshpass.localmesh.meshcontrol import read_mesh_status, wait_mesh
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.stop import stop_mesh
 
@@ -149,12 +150,12 @@ class Mesh:
 
     def wait(self, seconds: float = 20.0) -> None:
         """Every proxy has acknowledged all that was stored before the call."""
-        late = wait_in_sync(self._control, timeout=seconds)
+        late = wait_mesh(self.record, timeout=seconds)
         assert late == (), f"late after {seconds} s: {late}"
 
     def status(self) -> ControlStatus:
         """What the control plane says of itself."""
-        return read_status(self._control)
+        return read_mesh_status(self.record)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """What kubectl said about these arguments, with the mesh's kubeconfig."""
@@ -169,10 +170,6 @@ class Mesh:
             timeout=60,
             check=False,
         )
-
-    @property
-    def _control(self) -> Path:
-        return control_socket(Path(self.record.run_directory))
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from meshpass.errors import MeshpassError
 from meshpass.kube.apply import apply_raw
 from meshpass.kube.client import KubeClient
 from meshpass.kube.discovery import discover
-from meshpass.localmesh.control import wait_in_sync
-from meshpass.localmesh.directory import MeshRecord, StateDirectory, control_socket
+from meshpass.localmesh.directory import MeshRecord, StateDirectory
+from meshpass.localmesh.meshcontrol import wait_mesh
 from meshpass.secretfile import write_secret_file
 
 HOST = "www.example.com"
@@ -191,7 +191,7 @@ class Guide:
         return KubeClient.from_kubeconfig(self.state.kubeconfig, context, cluster=cluster)
 
     def _wait(self) -> None:
-        late = wait_in_sync(control_socket(Path(self.record.run_directory)), timeout=_SYNC_TIMEOUT)
+        late = wait_mesh(self.record, timeout=_SYNC_TIMEOUT)
         if late:
             raise GuideError(f"not in sync after {_SYNC_TIMEOUT:g} s: {', '.join(late)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,7 @@ def show(directory: option.Directory = None, output: Output = KeySetFormat.TABLE
         meshpass jwks -o json
     """
     with reported_errors():
-        answer = _ask(directory, "GET", "/v1/jwks", timeout=5.0)
+        answer = ask_key_sets(directory, "GET", "/v1/jwks", timeout=5.0)
         if output is KeySetFormat.JSON:
             print_json(answer)
         elif answer["sources"]:
@@ -66,7 +67,7 @@ def refresh(
         from meshpass.errors import LocalMeshError
 
         query = "" if url is None else "?" + urlencode({"url": url})
-        answer = _ask(directory, "POST", f"/v1/jwks/refresh{query}", timeout=_REFRESH_SECONDS)
+        answer = ask_key_sets(directory, "POST", f"/v1/jwks/refresh{query}", timeout=_REFRESH_SECONDS)
         sources = answer["sources"]
         if url is not None and not sources:
             raise LocalMeshError("no policy names this key set", hint="`meshpass jwks` lists those that there are")
@@ -105,28 +106,32 @@ def _span(seconds: float | None, otherwise: str) -> str:
     return otherwise if seconds is None else show_duration(seconds)
 
 
-def _ask(directory: Path | None, method: str, target: str, *, timeout: float) -> dict[str, Any]:
-    """What the control plane answers. Raises LocalMeshError where it does not, or answers with a failure."""
-    from pathlib import Path as PathType
+def ask_key_sets(directory: Path | None, method: str, target: str, *, timeout: float) -> dict[str, Any]:
+    """What the processes of the control plane answer, as one. Raises LocalMeshError where none does."""
+    from meshpass.localmesh.control import ask_json
+    from meshpass.localmesh.directory import state_directory
+    from meshpass.localmesh.meshcontrol import answers, ask_each
 
-    import httpx2 as httpx
-    import msgspec
+    record = state_directory(directory).running()
+    told = ask_each(record.processes, lambda one: ask_json(one.socket, method, target, timeout=timeout))
+    return {"sources": join_sources([source for _, said in answers(told) for source in said["sources"]])}
 
-    from meshpass.errors import LocalMeshError
-    from meshpass.localmesh.directory import control_socket, state_directory
 
-    socket = control_socket(PathType(state_directory(directory).running().run_directory))
-    try:
-        with httpx.HTTPTransport(uds=str(socket), trust_env=False) as transport:
-            extensions = {"timeout": {"connect": timeout, "read": timeout}}
-            request = httpx.Request(method, f"http://meshpass{target}", extensions=extensions)
-            response = transport.handle_request(request)
-            body = response.read()
-    except httpx.HTTPError as error:
-        raise LocalMeshError(
-            f"the control plane does not answer: {error}", hint="`meshpass status`, or the logs in its directory"
-        ) from error
-    if response.status_code != 200:
-        raise LocalMeshError(f"the control plane answered {response.status_code}")
-    answer: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    return answer
+def join_sources(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The key sets that several processes fetch, each once: as it is with the one that has the worst to tell of it.
+
+    That is one whose last fetch failed, else the one that has fetched it least lately.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for source in sources:
+        key = (source["url"], str(source["destination"]))
+        before = found.setdefault(key, dict(source))
+        worse = source if _badness(source) > _badness(before) else before
+        policies = [*before["policies"], *(one for one in source["policies"] if one not in before["policies"])]
+        found[key] = {**worse, "policies": policies}
+    return [found[key] for key in sorted(found)]
+
+
+def _badness(source: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    age = source["ageSeconds"]
+    return bool(source["lastError"]), age is None, age or 0.0

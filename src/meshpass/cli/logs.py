@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +20,7 @@ _CONNECT_SECONDS = 5.0
 
 _COLUMNS = (
     ("TIME", 12),
-    ("WORKLOAD", 39),
+    ("WORKLOAD", 48),
     ("SIDE", 8),
     ("VERDICT", 7),
     ("STATUS", 6),
@@ -70,9 +70,7 @@ def logs(
         meshpass logs -n httpbin --workload client -o json
     """
     with reported_errors():
-        from pathlib import Path as PathType
-
-        from meshpass.localmesh.directory import control_socket, state_directory
+        from meshpass.localmesh.directory import state_directory
 
         query = build_query(
             follow=follow,
@@ -84,11 +82,38 @@ def logs(
             since=since,
         )
         record = state_directory(directory).running()
-        with open_log(control_socket(PathType(record.run_directory)), query) as lines:
+        with _open_logs([one.socket for one in record.processes], query, follow=follow) as lines:
             try:
                 _print(lines, output)
             except KeyboardInterrupt:
                 raise typer.Exit(130) from None
+
+
+@contextmanager
+def _open_logs(sockets: Sequence[Path], query: Mapping[str, str], *, follow: bool) -> Iterator[Iterator[str]]:
+    """The lines of all processes. One that does not answer is named, and the others' are shown."""
+    from functools import partial
+
+    from meshpass.cli.logmerge import follow_merged, merge_kept
+    from meshpass.errors import LocalMeshError
+
+    if len(sockets) == 1:
+        with open_log(sockets[0], query) as lines:
+            yield lines
+    elif follow:
+        yield follow_merged([partial(open_log, socket, query) for socket in sockets])
+    else:
+        with ExitStack() as stack:
+            logs = []
+            for socket in sockets:
+                try:
+                    logs.append(stack.enter_context(open_log(socket, query)))
+                except LocalMeshError as error:
+                    failure = error
+                    say(f"{socket.stem}: {error}")
+            if not logs:
+                raise failure
+            yield merge_kept(logs)
 
 
 def build_query(
@@ -156,7 +181,7 @@ def render_record(record: Mapping[str, Any]) -> str:
     row = render_row(
         {
             "TIME": datetime.fromtimestamp(record["time"], UTC).strftime("%H:%M:%S.%f")[:-3],
-            "WORKLOAD": "/".join(record["proxy"].split("~")[2:]) or record["proxy"],
+            "WORKLOAD": "/".join(record["proxy"].split("~")[1:]) or record["proxy"],
             "SIDE": record["side"],
             "VERDICT": verdict,
             "STATUS": str(record["status"] or "-"),

@@ -9,7 +9,24 @@ from typing import Annotated, TypedDict
 
 import typer
 
-from meshpass.cli import apiserver, check, crds, demo, environment, jwks, logs, mesh, objects, option, token
+from meshpass.cli import (
+    apiserver,
+    check,
+    cluster,
+    crds,
+    demo,
+    environment,
+    identity,
+    jwks,
+    logs,
+    mesh,
+    objects,
+    option,
+    processes,
+    status,
+    switch,
+    token,
+)
 from meshpass.cli.output import print_data
 
 
@@ -37,8 +54,10 @@ def build_app() -> typer.Typer:
     app.callback()(_global_options)
     _add(app, mesh.up)
     _add(app, mesh.down)
-    _add(app, mesh.status)
-    _add(app, mesh.wait)
+    _add(app, status.status)
+    _add(app, status.wait)
+    _add(app, switch.stop)
+    _add(app, switch.start)
     _add(app, check.check)
     _add(app, environment.env)
     _add(app, environment.execute, "exec")
@@ -48,6 +67,18 @@ def build_app() -> typer.Typer:
     _add(app, objects.delete)
     _add(app, logs.logs)
     _add(app, apiserver.api_server)
+    _add(app, processes.management_server)
+    _add(app, processes.agent)
+    clusters = typer.Typer(help="Which clusters belong to the mesh.", no_args_is_help=True)
+    _add(clusters, cluster.register)
+    _add(clusters, cluster.deregister)
+    _add(clusters, cluster.list_clusters, "list")
+    app.add_typer(clusters, name="cluster")
+    identities = typer.Typer(help="Who stands for the mesh, and new authorities.", no_args_is_help=True)
+    _add(identities, identity.show)
+    _add(identities, identity.rotate_root, "rotate-root")
+    _add(identities, identity.rotate_intermediate, "rotate-intermediate")
+    app.add_typer(identities, name="identity")
     key_sets = typer.Typer()
     key_sets.callback(invoke_without_command=True, **_texts(jwks.show))(_show_key_sets)
     _add(key_sets, jwks.refresh)

@@ -1,36 +1,19 @@
-"""``up``, ``down``, ``status``, ``wait``: the life of a local mesh."""
+"""``up`` and ``down``: the life of a local mesh."""
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshpass.cli import option
-from meshpass.cli.output import (
-    paint,
-    print_data,
-    print_json,
-    render_table,
-    reported_errors,
-    say,
-    say_announcement,
-    say_step,
-)
+from meshpass.cli.output import reported_errors, say, say_announcement, say_step
 
 if TYPE_CHECKING:
-    from meshpass.localmesh.directory import MeshRecord, StateDirectory, WorkloadRecord
+    from meshpass.localmesh.directory import MeshRecord, StateDirectory
     from meshpass.localmesh.existing import ExistingServers
     from meshpass.localmesh.meshfile import LocalMesh
-
-
-class StatusFormat(Enum):
-    """How ``status`` prints."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def complete_apps(incomplete: str) -> list[str]:
@@ -199,91 +182,3 @@ def down(directory: option.Directory = None) -> None:
             say_step(f"stopped the mesh on {state.path}")
         else:
             say(f"no mesh is running on {state.path}")
-
-
-def status(
-    directory: option.Directory = None,
-    output: Annotated[StatusFormat, typer.Option("--output", "-o", help="Format.")] = StatusFormat.TABLE,
-) -> None:
-    """Show clusters, workloads and whether each proxy has its configuration. Exit code 1 when no mesh runs.
-
-    Examples:
-        meshpass status
-
-        meshpass status -o json
-    """
-    with reported_errors():
-        from pathlib import Path as PathType
-
-        import msgspec
-
-        from meshpass.localmesh.control import read_raw_status
-        from meshpass.localmesh.directory import control_socket, state_directory
-
-        state = state_directory(directory)
-        record = state.running()
-        raw = read_raw_status(control_socket(PathType(record.run_directory)))
-        if output is StatusFormat.JSON:
-            print_json({"mesh": msgspec.to_builtins(record), "controlPlane": raw})
-            return
-        print_data(_render_status(record, raw))
-
-
-def _render_status(record: MeshRecord, raw: dict[str, Any]) -> str:
-    clusters = [(one.name, one.server, "management" if one.management else "workload") for one in record.clusters]
-    proxies = {proxy["node"]: proxy for proxy in raw["proxies"]}
-    workloads = []
-    rejections = []
-    for one in record.workloads:
-        proxy = proxies.get(one.node, {})
-        workloads.append((one.cluster, one.namespace, one.name, one.address, _app(one), _proxy_state(proxy)))
-        rejections += [
-            f"{one.cluster}/{one.namespace}/{one.name}: {said['message']}" for said in proxy.get("rejections", ())
-        ]
-    parts = [
-        render_table(("CLUSTER", "SERVER", "ROLE"), clusters),
-        render_table(("CLUSTER", "NAMESPACE", "WORKLOAD", "ADDRESS", "APP", "PROXY"), workloads),
-    ]
-    if rejections:
-        parts.append("\n".join([paint("bad", "Rejected by Envoy:"), *rejections]))
-    return "\n\n".join(parts)
-
-
-def _app(workload: WorkloadRecord) -> str:
-    return "(gateway)" if workload.is_gateway else workload.app or "-"
-
-
-def _proxy_state(proxy: dict[str, Any]) -> str:
-    if not proxy.get("connected"):
-        return "not connected"
-    if proxy.get("rejections"):
-        return "rejects"
-    return "in sync" if proxy["inSync"] else "behind"
-
-
-def wait(
-    directory: option.Directory = None,
-    timeout: Annotated[str, typer.Option("--timeout", help="How long, as in 500ms, 10s, 2m.")] = "10s",
-) -> None:
-    """Wait until every proxy has acknowledged all that was stored before. Exit code 1 names the late ones.
-
-    Examples:
-        kubectl apply -f policy.yaml && meshpass wait
-
-        meshpass wait --timeout 30s
-    """
-    with reported_errors():
-        from pathlib import Path as PathType
-
-        from meshpass.cli.duration import parse_duration
-        from meshpass.localmesh.control import wait_in_sync
-        from meshpass.localmesh.directory import control_socket, state_directory
-
-        seconds = parse_duration(timeout)
-        record = state_directory(directory).running()
-        late = wait_in_sync(control_socket(PathType(record.run_directory)), timeout=seconds)
-        if late:
-            names = {one.node: f"{one.cluster}/{one.namespace}/{one.name}" for one in record.workloads}
-            for node in late:
-                say(f"late: {names.get(node, node)}")
-            raise typer.Exit(1)

@@ -80,6 +80,7 @@ class MeshRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Those of the control plane, the management server first; one alone is the supervisor."""
     relay_port: int | None = None
     """Where the management server waits for agents, on 127.0.0.1."""
+    trust_domain: str = "cluster.local"
 
     @property
     def management(self) -> str:

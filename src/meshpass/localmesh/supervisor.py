@@ -143,6 +143,7 @@ async def _run_everything(
                 clusters=clusters,
                 workloads=tuple(_workload_record(one, placements[one.key]) for one in mesh.workloads),
                 relay_port=relay_port,
+                trust_domain=mesh.trust_domain,
             ),
             processes,
             {one.process.control_socket: one.child for one in controls},
@@ -184,7 +185,7 @@ def _make_workloads(
             workload,
             placements[workload.key],
             app=app_process(settings.state, workload, placements[workload.key], settings.base_directory),
-            envoy=envoy_process(envoys, workload, i),
+            envoy=envoy_process(envoys, workload, placements[workload.key], i),
             announce=announce,
         )
         for i, workload in enumerate(settings.mesh.workloads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -134,8 +135,8 @@ class Switchboard:
                 f"{silent[0]} has no program that the mesh has started",
                 hint=f"proxy/{silent[0]} is its Envoy, which can be stopped",
             )
-        names = sorted({part.name for part in self.parts} | {_short(part) for part in self.parts})
-        close = difflib.get_close_matches(name, names, n=1)
+        names = display_names(part.name for part in self.parts)
+        close = difflib.get_close_matches(name, {**names, **dict.fromkeys(names.values(), "")}, n=1)
         hint = f"did you mean {close[0]}?" if close else "`meshpass status` names what there is"
         return LocalMeshError(f"the mesh has no {name}", hint=hint)
 
@@ -144,5 +145,9 @@ def _matches(path: Sequence[str], said: Sequence[str]) -> bool:
     return list(path) == list(said) or (len(path) > 1 and list(path[-1:]) == list(said))
 
 
-def _short(part: Part) -> str:
-    return "/".join((part.kind.value, *part.path[-1:]))
+def display_names(names: Iterable[str]) -> dict[str, str]:
+    """Name → the shortest one that `Switchboard.find` takes for it: without cluster and namespace, if it is the only one."""
+    every = tuple(names)
+    short = {name: "/".join((name.split("/")[0], *name.split("/")[1:][-1:])) for name in every}
+    counts = Counter(short.values())
+    return {name: short[name] if counts[short[name]] == 1 else name for name in every}

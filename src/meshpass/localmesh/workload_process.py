@@ -36,7 +36,7 @@ class EnvoySettings:
     """Cluster → where the control plane answers its Envoys."""
 
 
-def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> ProcessSpec:
+def envoy_process(settings: EnvoySettings, workload: Workload, placement: Placement, index: int) -> ProcessSpec:
     """The workload's Envoy; its bootstrap is written. ``index`` makes its socket's name short and its own."""
     bootstrap = settings.run_directory / f"envoy-{index}.json"
     content = build_bootstrap(
@@ -45,6 +45,7 @@ def envoy_process(settings: EnvoySettings, workload: Workload, index: int) -> Pr
             node_cluster=f"{workload.name}.{workload.namespace}",
             ads_socket=settings.ads_sockets[workload.cluster],
             admin_socket=settings.run_directory / f"admin-{index}.sock",
+            address=placement.address,
         )
     )
     write_secret_file(bootstrap, json.dumps(content, indent=2).encode())

@@ -14,13 +14,18 @@ from meshpass.cli.output import render_table, say_announcement
 from meshpass.errors import MeshpassError
 from meshpass.localmesh.announcement import Announcement
 
-COMMANDS = ["up", "down", "status", "wait", "check", "env", "exec", "demo", "apply", "get", "delete", "logs"]
+COMMANDS = [
+    *("up", "down", "status", "wait", "stop", "start", "check", "env", "exec", "demo", "apply", "get", "delete"),
+    *("logs", "api-server", "management-server", "agent"),
+]
 TOKEN_COMMANDS = ["create", "decode", "key create", "key public"]
 
 
 @pytest.mark.parametrize(
     "command",
     [*COMMANDS, "jwks", "jwks refresh", "crds print", "crds install", "rbac print"]
+    + ["cluster register", "cluster deregister", "cluster list"]
+    + ["identity show", "identity rotate-root", "identity rotate-intermediate"]
     + [f"token {command}" for command in TOKEN_COMMANDS],
 )
 def test_every_help_has_examples(command):
@@ -29,7 +34,7 @@ def test_every_help_has_examples(command):
 
     assert found.exit_code == 0
     examples = found.stdout.partition("Examples:\n")[2].splitlines()
-    assert f"meshpass {command.split(maxsplit=1)[0]}" in examples[0]
+    assert any(line.strip().startswith(f"meshpass {command}") for line in examples)
 
 
 def test_the_list_of_commands_is_complete():
@@ -38,6 +43,8 @@ def test_the_list_of_commands_is_complete():
 
     assert [line.split()[0] for line in found.partition("Commands:\n")[2].splitlines() if line[2:3].strip()] == [
         *COMMANDS,
+        "cluster",
+        "identity",
         "jwks",
         "token",
         "crds",

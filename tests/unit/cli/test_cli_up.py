@@ -12,7 +12,7 @@ from meshpass.cli.mesh import complete_apps
 @pytest.mark.parametrize(
     ("begun", "offered"),
     [
-        ("", ["httpbin", "productpage", "details", "ratings", "reviews"]),
+        ("", ["httpbin", "productpage", "details", "ratings", "reviews", "helloworld"]),
         ("r", ["ratings", "reviews"]),
         ("httpbin,re", ["httpbin,reviews"]),
         ("ratings,reviews,r", []),

@@ -151,9 +151,10 @@ def test_an_envoys_bootstrap_is_written(state, tmp_path):
     settings = EnvoySettings(
         binary=tmp_path / "envoy", state=state, run_directory=tmp_path, ads_sockets={"one": tmp_path / "ads.sock"}
     )
-    found = envoy_process(settings, workload(), 7)
+    found = envoy_process(settings, workload(), PLACEMENT, 7)
 
     bootstrap = json.loads((tmp_path / "envoy-7.json").read_text())
+    assert bootstrap["cluster_manager"]["upstream_bind_config"]["source_address"]["address"] == PLACEMENT.address
     assert bootstrap["node"] == {"id": "sidecar~one~shop~web", "cluster": "web.shop"}
     assert str(tmp_path / "envoy-7.json") in found.command
     assert found.command[found.command.index("--concurrency") + 1] == "1"
@@ -167,7 +168,7 @@ def test_a_gateways_envoy_is_named_as_one(state, tmp_path):
     settings = EnvoySettings(
         binary=tmp_path / "envoy", state=state, run_directory=tmp_path, ads_sockets={"one": tmp_path / "ads.sock"}
     )
-    found = envoy_process(settings, workload(proxy=ProxyKind.GATEWAY, service=PORTS), 1)
+    found = envoy_process(settings, workload(proxy=ProxyKind.GATEWAY, service=PORTS), PLACEMENT, 1)
 
     assert json.loads((tmp_path / "envoy-1.json").read_text())["node"]["id"] == "gateway~one~shop~web"
     assert found.name == "the gateway one/shop/web"
