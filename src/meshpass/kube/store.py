@@ -126,6 +126,11 @@ class ObjectStore:
         return any(source.cluster == cluster for source in self._kinds)
 
     @property
+    def clusters(self) -> frozenset[str]:
+        """Every cluster of which there is an object or a label."""
+        return frozenset(source.cluster for source, of_kind in self._stored.items() if of_kind) | self._labels.keys()
+
+    @property
     def unsynced(self) -> tuple[Source, ...]:
         """What has neither been listed nor restored."""
         return tuple(source for source in self._expected if source not in self._complete)

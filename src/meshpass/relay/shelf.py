@@ -1,0 +1,172 @@
+"""Shelf: all that one process has to tell, as resources; what of it is for whom; and what it holds of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from meshpass.api.admin import KubernetesCluster
+from meshpass.api.core import Secret
+from meshpass.api.objectset import ObjectKey
+from meshpass.api.virtualgateway import VirtualGateway
+from meshpass.envoy.snapshot import Resource, content_version
+from meshpass.kube.store import RELAYED, ObjectStore
+from meshpass.kube.stored import KIND_BY_NAME
+from meshpass.memo import Memo
+from meshpass.relay.facts import Facts
+from meshpass.relay.follower import Versions
+from meshpass.relay.nodestate import encode_state, place_of_node
+from meshpass.relay.registration import find_awaited, find_registered
+from meshpass.relay.resource import Resources, Target, make_object, make_resource
+from meshpass.relay.secretuse import find_references, gateway_secrets, used_secrets
+from meshpass.relay.typeurl import FACT, NODE_STATE, REVISION, object_type
+from meshpass.relay.visibility import (
+    SECRET,
+    Scope,
+    find_scope,
+    index_objects,
+    select_labels,
+    select_objects,
+    select_own,
+    select_states,
+)
+from meshpass.translate.workspace import WorkspaceIndex
+from meshpass.xds.remote import RemoteState, RemoteStates
+
+_NO_BODIES: Mapping[ObjectKey, bytes] = MappingProxyType({})
+_NO_SECRETS: frozenset[ObjectKey] = frozenset()
+
+
+class Shelf:
+    """What is in the store, the states of proxies and the facts, ready to be sent. An edit costs what it touches."""
+
+    def __init__(
+        self, store: ObjectStore, own: RemoteStates, remote: RemoteStates, facts: Facts, *, management_cluster: str
+    ) -> None:
+        """``own`` are the proxies that are served here, ``remote`` those of other processes."""
+        self._store = store
+        self._own = own
+        self._remote = remote
+        self._facts = facts
+        self._management_cluster = management_cluster
+        self._memo = Memo()
+
+    @property
+    def ready(self) -> bool:
+        """True once all that this process reads by itself is known: half of it would be taken for all."""
+        return all(source.kind == RELAYED for source in self._store.unsynced)
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """The clusters that may have an agent."""
+        return self._memo(find_registered, self._store.objects.all(KubernetesCluster), self._management_cluster)
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """The registered clusters of which nothing has ever been told, by this process's memory."""
+        return self.registered - self._store.revisions.keys()
+
+    def for_agent(self, cluster: str) -> Target:
+        """What the agent of a cluster is to hold."""
+        index = index_objects(self._store.objects, self._management_cluster, self._memo)
+        scope = self._memo(find_scope, index, cluster)
+        secrets = self._used_secrets(index, scope)
+        resources: dict[str, Resources] = {
+            object_type(kind): self._memo(
+                select_objects, kind, self._objects(kind), scope, secrets if kind == SECRET else _NO_SECRETS
+            )
+            for kind in KIND_BY_NAME
+        }
+        states = self._memo(_join, self._states("own"), self._states("remote"))
+        resources[NODE_STATE] = self._memo(select_states, states, scope)
+        resources[FACT] = self._memo(_make_facts, self._facts.own)
+        resources[REVISION] = self._memo(select_labels, self._labels(), cluster)
+        unknown = self.unknown - {cluster}
+        clusters = self._store.objects.all(KubernetesCluster)
+        awaited = self._memo(find_awaited, clusters, self._management_cluster) & unknown
+        return Target(resources=MappingProxyType(resources), keeps=unknown, complete=not awaited)
+
+    def for_management(self, cluster: str) -> Target:
+        """What the agent of ``cluster`` tells the management server."""
+        objects = self._store.objects
+        index = index_objects(objects, self._management_cluster, self._memo)
+        used = self._used_secrets(index, None)
+        gateways = self._memo(gateway_secrets, objects.all(VirtualGateway), objects.all(Secret), index)
+        secrets = self._memo(_unite, used, gateways)
+        resources: dict[str, Resources] = {
+            object_type(kind): self._memo(
+                select_own, kind, self._objects(kind), cluster, secrets if kind == SECRET else _NO_SECRETS
+            )
+            for kind in KIND_BY_NAME
+        }
+        resources[NODE_STATE] = self._states("own")
+        resources[FACT] = self._memo(_make_facts, self._facts.own)
+        resources[REVISION] = self._memo(_own_label, self._labels(), cluster)
+        return Target(resources=MappingProxyType(resources))
+
+    def held_of(self, cluster: str) -> Versions:
+        """What this process, the management server, holds of what the agent of a cluster told."""
+        held = self._held_objects(lambda key: key.cluster == cluster)
+        states = self._states("remote")
+        held[NODE_STATE] = {node: one.version for node, one in states.items() if place_of_node(node)[0] == cluster}
+        held[FACT] = self._held_facts(cluster)
+        held[REVISION] = {name: one.version for name, one in self._labels().items() if name == cluster}
+        return held
+
+    def held_but(self, cluster: str) -> Versions:
+        """What this process, the agent of a cluster, holds of what the management server told."""
+        held = self._held_objects(lambda key: key.cluster != cluster)
+        held[NODE_STATE] = {node: one.version for node, one in self._states("remote").items()}
+        held[FACT] = self._held_facts(self._management_cluster)
+        held[REVISION] = {name: one.version for name, one in self._labels().items() if name != cluster}
+        return held
+
+    def next_generation(self) -> None:
+        """Forget what has gone out of use, now and then."""
+        self._memo.next_generation()
+
+    def _used_secrets(self, index: WorkspaceIndex, scope: Scope | None) -> frozenset[ObjectKey]:
+        return self._memo(used_secrets, find_references(self._store.objects, self._memo), index, scope)
+
+    def _objects(self, kind: str) -> Mapping[ObjectKey, Resource]:
+        return self._memo.each(make_object, self._store.essences.get(kind, _NO_BODIES), object_type(kind))
+
+    def _states(self, whose: str) -> Resources:
+        states = self._own if whose == "own" else self._remote
+        return self._memo.each(_make_state, states.states, whose)
+
+    def _labels(self) -> Resources:
+        return self._memo.each(_make_label, self._store.revisions)
+
+    def _held_objects(self, counts: Callable[[ObjectKey], bool]) -> dict[str, Mapping[str, str]]:
+        return {
+            object_type(kind): {one.name: one.version for key, one in self._objects(kind).items() if counts(key)}
+            for kind in KIND_BY_NAME
+        }
+
+    def _held_facts(self, teller: str) -> Mapping[str, str]:
+        return {name: content_version(body) for name, body in self._facts.received.get(teller, {}).items()}
+
+
+def _make_state(node: str, state: RemoteState, _whose: str) -> Resource:
+    return make_resource(NODE_STATE, node, encode_state(state))
+
+
+def _make_label(cluster: str, label: str) -> Resource:
+    return make_resource(REVISION, cluster, label.encode())
+
+
+def _make_facts(facts: Mapping[str, bytes]) -> Resources:
+    return {name: make_resource(FACT, name, body) for name, body in facts.items()}
+
+
+def _own_label(labels: Resources, cluster: str) -> Resources:
+    return {name: one for name, one in labels.items() if name == cluster}
+
+
+def _join(one: Resources, other: Resources) -> Resources:
+    return {**one, **other}
+
+
+def _unite(one: frozenset[ObjectKey], other: frozenset[ObjectKey]) -> frozenset[ObjectKey]:
+    return one | other

@@ -1,0 +1,120 @@
+"""Visibility: what the agent of a cluster may see of the others. Pure; a change costs the kinds that it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
+from meshpass.api.core import Namespace
+from meshpass.api.objectset import ObjectKey, ObjectSet
+from meshpass.envoy.snapshot import Resource
+from meshpass.memo import Memo
+from meshpass.relay.nodestate import place_of_node
+from meshpass.relay.resource import Resources
+from meshpass.translate.sharing import Sharing
+from meshpass.translate.workspace import WorkspaceIndex, broken_settings, index_workspaces
+
+Place = tuple[str, str]
+"""Cluster and namespace."""
+
+ADMIN_KINDS = frozenset({"KubernetesCluster", "Namespace", "Workspace", "WorkspaceSettings"})
+"""Everyone sees all of these: they say who belongs to whom, and everyone has to come to the same answer."""
+SECRET = "Secret"  # noqa: S105
+SERVICE_ACCOUNT = "ServiceAccount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scope:
+    """Whose objects the agent of a cluster sees."""
+
+    cluster: str
+    """Its own objects it has from its own API server."""
+    places: frozenset[Place]
+    """Namespaces of the workspaces that own a namespace of the cluster, and of those that these import from, and so on:
+    what an imported route table delegates to is found in the workspaces that its owner imports from."""
+    callers: frozenset[Place]
+    """Namespaces of workspaces that import from one of those: their service accounts may be named by who lets them in."""
+
+    def sees(self, key: ObjectKey) -> bool:
+        """True for an object in one of the namespaces, those of the cluster itself among them."""
+        return (key.cluster, key.namespace) in self.places
+
+
+def index_objects(objects: ObjectSet, management_cluster: str, memo: Memo) -> WorkspaceIndex:
+    """Whose namespaces are whose; the same index as long as no object of a kind that says so changes."""
+    return memo(
+        index_workspaces,
+        objects.all(Workspace),
+        objects.all(KubernetesCluster),
+        objects.all(Namespace),
+        management_cluster,
+        objects.all(WorkspaceSettings),
+        broken_settings(objects.problems),
+    )
+
+
+def find_scope(index: WorkspaceIndex, cluster: str) -> Scope:
+    """What the cluster's agent may see; to be called through the memo."""
+    own = frozenset(workspace for (where, _), workspace in index.owners.items() if where == cluster)
+    seen = _with_sources(own, index.sharing)
+    callers = frozenset(user for workspace in seen for user in index.sharing.importers(workspace))
+    return Scope(
+        cluster=cluster,
+        places=frozenset(place for place, workspace in index.owners.items() if workspace in seen),
+        callers=frozenset(place for place, workspace in index.owners.items() if workspace in callers),
+    )
+
+
+def _with_sources(workspaces: frozenset[str], sharing: Sharing) -> frozenset[str]:
+    found, new = workspaces, workspaces
+    while new:
+        new = frozenset(source for workspace in new for source in sharing.sources(workspace)) - found
+        found |= new
+    return found
+
+
+def select_objects(
+    kind: str, resources: Mapping[ObjectKey, Resource], scope: Scope, secrets: frozenset[ObjectKey]
+) -> Resources:
+    """The objects of a kind that the scope has, by name of the resource; to be called through the memo.
+
+    ``secrets`` are those that an object refers to which the agent sees; there are no others for it.
+    """
+    return {
+        one.name: one
+        for key, one in resources.items()
+        if key.cluster != scope.cluster and _may_see(kind, key, scope, secrets)
+    }
+
+
+def _may_see(kind: str, key: ObjectKey, scope: Scope, secrets: frozenset[ObjectKey]) -> bool:
+    if kind in ADMIN_KINDS:
+        return True
+    if kind == SECRET:
+        return key in secrets
+    return scope.sees(key) or (kind == SERVICE_ACCOUNT and (key.cluster, key.namespace) in scope.callers)
+
+
+def select_states(resources: Resources, scope: Scope) -> Resources:
+    """The states of the proxies of other clusters that the scope has; to be called through the memo."""
+    found = {}
+    for node, one in resources.items():
+        place = place_of_node(node)
+        if place[0] != scope.cluster and place in scope.places:
+            found[node] = one
+    return found
+
+
+def select_labels(resources: Resources, cluster: str) -> Resources:
+    """The labels of the other clusters; to be called through the memo."""
+    return {name: one for name, one in resources.items() if name != cluster}
+
+
+def select_own(
+    kind: str, resources: Mapping[ObjectKey, Resource], cluster: str, secrets: frozenset[ObjectKey]
+) -> Resources:
+    """The cluster's own objects of a kind, for the management server; to be called through the memo."""
+    return {
+        one.name: one for key, one in resources.items() if key.cluster == cluster and (kind != SECRET or key in secrets)
+    }
