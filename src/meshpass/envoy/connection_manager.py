@@ -19,7 +19,7 @@ from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from meshpass.envoy.access_log import build_access_log
 from meshpass.envoy.filters import BARE_PATH, SAVED_PATH, Side, build_http_filters
-from meshpass.envoy.local_reply import build_local_replies
+from meshpass.envoy.local_reply import build_local_replies, tell_unreached
 from meshpass.envoy.resource import pack
 
 IDLE_SECONDS = 3600
@@ -66,10 +66,12 @@ def tell_caller(manager: HttpConnectionManager) -> None:
     """Have the application told who calls, on connections by mutual TLS.
 
     It is in ``x-forwarded-client-cert``: the SPIFFE ID of the caller and of this workload, and the hash of the caller's
-    certificate. What a client says there of itself is always taken away.
+    certificate. What a client says there of itself is always taken away. The caller is told where the application is not
+    reached.
     """
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True
+    manager.local_reply_config.mappers.append(tell_unreached())
 
 
 def harden(manager: HttpConnectionManager) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ExtensionFilter
+from envoy.config.accesslog.v3.accesslog_pb2 import AccessLogFilter, ExtensionFilter, ResponseFlagFilter
 from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
 from envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -14,6 +14,10 @@ from meshpass.envoy.resource import pack
 
 REALM = "%REQ(:SCHEME)%://%REQ(:AUTHORITY)%%PATH(NQ:PATH):256%"
 """The request's URL without its query: Envoy's own realm would echo a token that came as a query parameter."""
+
+UNREACHED = "x-meshpass-unreached"
+"""The header of an answer by which a proxy says that it does not reach its application, which so has seen nothing of the
+request."""
 
 
 def build_local_replies() -> LocalReplyConfig:
@@ -28,6 +32,14 @@ def build_local_replies() -> LocalReplyConfig:
                 f'{challenge}, error="invalid_token"',
             ),
         ]
+    )
+
+
+def tell_unreached() -> ResponseMapper:
+    """Where no connection to the application can be had, the answer says so."""
+    return ResponseMapper(
+        filter=AccessLogFilter(response_flag_filter=ResponseFlagFilter(flags=["UF"])),
+        headers_to_add=[HeaderValueOption(header=HeaderValue(key=UNREACHED, value="true"))],
     )
 
 

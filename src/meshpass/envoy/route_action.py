@@ -61,8 +61,9 @@ def _build_forward(action: Forward, options: RouteOptions) -> route_v3.RouteActi
             message.weighted_clusters.clusters.extend(map(_build_share, several))
     if action.path_rewrite is not None:
         _set_path_rewrite(message, action.path_rewrite)
-    if options.retries is not None:
-        message.retry_policy.CopyFrom(build_retries(options.retries))
+    retries = options.retries or action.retries
+    if retries is not None and retries.attempts:
+        message.retry_policy.CopyFrom(build_retries(retries))
     return message
 
 

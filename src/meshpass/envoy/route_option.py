@@ -10,6 +10,10 @@ from envoy.config.route.v3 import route_components_pb2 as route_v3
 from envoy.extensions.filters.common.fault.v3.fault_pb2 import FaultDelay
 from envoy.extensions.filters.http.cors.v3.cors_pb2 import CorsPolicy
 from envoy.extensions.filters.http.fault.v3.fault_pb2 import FaultAbort, HTTPFault
+from envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+from envoy.extensions.retry.priority.previous_priorities.v3.previous_priorities_config_pb2 import (
+    PreviousPrioritiesConfig,
+)
 from envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from envoy.type.v3.percent_pb2 import FractionalPercent
@@ -17,12 +21,15 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from meshpass.envoy.filters import CORS_FILTER, FAULT_FILTER
+from meshpass.envoy.local_reply import UNREACHED
 from meshpass.envoy.resource import pack
 from meshpass.ir import Cors, HeaderChanges, HeaderValue, OriginKind, OriginMatch, Retries, RouteOptions
 
 DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 """Failures after which the application has most likely done nothing yet, so that a second request does no harm."""
 DEFAULT_RETRY_STATUS = 503
+MAX_CHOICES = 5
+"""How often another endpoint is looked for, until one is taken again where the request has failed."""
 
 
 def milliseconds(number: int) -> Duration:
@@ -50,7 +57,20 @@ def build_retries(retries: Retries) -> route_v3.RetryPolicy:
     )
     if retries.per_try_timeout_milliseconds is not None:
         message.per_try_timeout.CopyFrom(milliseconds(retries.per_try_timeout_milliseconds))
+    if retries.elsewhere:
+        _set_elsewhere(message)
     return message
+
+
+def _set_elsewhere(message: route_v3.RetryPolicy) -> None:
+    message.retry_on = f"{message.retry_on},retriable-headers"
+    message.retriable_headers.append(route_v3.HeaderMatcher(name=UNREACHED, present_match=True))
+    message.retry_priority.name = "envoy.retry_priorities.previous_priorities"
+    message.retry_priority.typed_config.CopyFrom(pack(PreviousPrioritiesConfig(update_frequency=1)))
+    message.retry_host_predicate.add(
+        name="envoy.retry_host_predicates.previous_hosts", typed_config=pack(PreviousHostsPredicate())
+    )
+    message.host_selection_retry_max_attempts = MAX_CHOICES
 
 
 def _build_cors(cors: Cors) -> CorsPolicy:

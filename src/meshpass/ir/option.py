@@ -42,12 +42,15 @@ class Retries:
     """A request that fails is sent again."""
 
     attempts: int
-    """How often it is sent again at most."""
+    """How often it is sent again at most; 0: never, whatever else would be done."""
     per_try_timeout_milliseconds: int | None = None
     retry_on: str = ""
     """Envoy's conditions, joined by commas; with ``retriable-status-codes`` where ``status_codes`` count."""
     status_codes: tuple[int, ...] = ()
     """Statuses of answers that count as failures, beside the other conditions."""
+    elsewhere: bool = False
+    """True: it is sent to where it has not failed yet, if there is such a place; and what another proxy of the mesh answers
+    because it does not reach its application is such a failure too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

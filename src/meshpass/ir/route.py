@@ -9,7 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from meshpass.ir.match import RouteMatch
-from meshpass.ir.option import RouteOptions
+from meshpass.ir.option import Retries, RouteOptions
 from meshpass.ir.ref import ObjectRef
 
 
@@ -44,6 +44,8 @@ class Forward(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     backends: tuple[WeightedBackend, ...]
     path_rewrite: PathRewrite | None = None
+    retries: Retries | None = None
+    """Where the options of the selection class say nothing of retries."""
 
 
 class Redirect(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -23,7 +23,7 @@ from meshpass.ir import (
     WeightedBackend,
 )
 from meshpass.translate.catalog import Catalog
-from meshpass.translate.destination import Destination, DestinationProblem, resolve_destination
+from meshpass.translate.destination import Destination, DestinationProblem, own_retries, resolve_destination
 from meshpass.translate.finding import NO_EFFECT_YET
 from meshpass.translate.host import host_problem
 from meshpass.translate.pattern import regex_problem
@@ -140,7 +140,7 @@ def _translate_forward(  # noqa: PLR0917
         WeightedBackend(backend=name, weight=weight, host_rewrite=(forward.host_rewrite or hosts.get(name, "")).lower())
         for name, weight in backends.items()
     )
-    return Action(Forward(backends=weighted, path_rewrite=rewrite), found)
+    return Action(Forward(backends=weighted, path_rewrite=rewrite, retries=own_retries(found)), found)
 
 
 def share_among(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from meshpass.api.common import DestinationKind, DestinationReference
 from meshpass.api.objectset import ObjectKey
+from meshpass.ir import Retries
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.externalentry import ExternalEntry, ExternalPort
 from meshpass.translate.finding import NO_EFFECT_YET
@@ -37,6 +38,17 @@ class Destination(NamedTuple):
     """Only the pods with these labels; sorted. Empty: all."""
     tunnel: bool = False
     """True: reached as for connections that are passed on, which may be without the TLS that requests are sent with."""
+    failover: bool = False
+    """True: there are others to stand in for those that fail, in other clusters."""
+
+
+FAILOVER_RETRIES = Retries(attempts=2, retry_on="connect-failure,refused-stream,reset-before-request", elsewhere=True)
+"""For requests that no application has seen: they are sent to another cluster. Any other may have been acted on."""
+
+
+def own_retries(destinations: tuple[Destination, ...]) -> Retries | None:
+    """The retries of a route that sends requests there, where no policy says any."""
+    return FAILOVER_RETRIES if any(one.failover and one.http for one in destinations) else None
 
 
 class DestinationProblem(NamedTuple):
@@ -164,7 +176,8 @@ def make_destination(
             # Addresses are equally good; of several hosts, which are not, a route means the first.
             name = entry.host if entry.by_name and not is_address(entry.host) else ""
             return make_external_destination(entry, port, name, http=http)
-    return Destination(entry.key, port.number, backend, entry.host, requests, subset, not http)
+    failover = isinstance(port, VirtualPort) and port.failover
+    return Destination(entry.key, port.number, backend, entry.host, requests, subset, not http, failover)
 
 
 def make_external_destination(entry: ExternalEntry, port: ExternalPort, name: str, *, http: bool) -> Destination:

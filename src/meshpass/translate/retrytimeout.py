@@ -55,11 +55,13 @@ def translate_retry_timeout(key: ObjectKey, policy: RetryTimeoutPolicy, problems
 def _translate(config: RetryTimeoutPolicyConfig) -> RouteOptions:
     return RouteOptions(
         timeout_milliseconds=None if config.request_timeout is None else milliseconds(config.request_timeout),
-        retries=None if config.retries is None or _attempts(config.retries) == 0 else _retries(config.retries),
+        retries=None if config.retries is None else _retries(config.retries),
     )
 
 
 def _retries(retries: RetryPolicy) -> Retries:
+    if _attempts(retries) == 0:
+        return Retries(attempts=0)
     conditions = _conditions(retries.retry_on) or DEFAULT_CONDITIONS
     codes = tuple(sorted({int(one) for one in conditions if one in _STATUSES}))
     names = [one for one in conditions if one not in _STATUSES]

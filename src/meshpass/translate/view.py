@@ -20,7 +20,7 @@ from meshpass.ir import (
 from meshpass.memo import Memo
 from meshpass.translate.backend import translate_backend
 from meshpass.translate.catalog import Catalog
-from meshpass.translate.destination import Destination
+from meshpass.translate.destination import Destination, own_retries
 from meshpass.translate.endpointindex import EndpointIndex
 from meshpass.translate.frozendestination import is_current
 from meshpass.translate.knownhost import KnownHost, known_hosts
@@ -168,7 +168,9 @@ def _known_host(known: KnownHost) -> VirtualHost:
 
 def _known_route(known: KnownHost) -> Route:
     backend = known.destination.backend
-    forward = Forward(backends=(WeightedBackend(backend=backend, weight=100),))
+    forward = Forward(
+        backends=(WeightedBackend(backend=backend, weight=100),), retries=own_retries((known.destination,))
+    )
     match = RouteMatch(connect=not known.destination.http)
     return Route(name=backend, match=match, action=forward, selection_class=UNSELECTED)
 

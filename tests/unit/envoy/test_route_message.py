@@ -170,10 +170,10 @@ def test_a_host_that_redirects_to_https_has_no_other_route() -> None:
 
 def test_retries_and_timeouts() -> None:
     """The proxy's own conditions where there are none; statuses sorted, each once."""
-    told = RouteOptions(timeout_milliseconds=2500, retries=Retries(attempts=0))
+    told = RouteOptions(timeout_milliseconds=2500, retries=Retries(attempts=1))
     built = as_json(build(options=told).route)
     assert built["timeout"] == "2.500s"
-    assert built["retryPolicy"]["numRetries"] == 0
+    assert built["retryPolicy"]["numRetries"] == 1
     assert built["retryPolicy"]["retriableStatusCodes"] == [503]
     assert "retriable-status-codes" in built["retryPolicy"]["retryOn"]
     named = Retries(attempts=3, per_try_timeout_milliseconds=10, retry_on="reset", status_codes=(504, 502, 502))
@@ -183,6 +183,29 @@ def test_retries_and_timeouts() -> None:
         "perTryTimeout": "0.010s",
         "retriableStatusCodes": [502, 504],
     }
+
+
+def test_retries_elsewhere_leave_places_that_have_failed() -> None:
+    """And count what another proxy says that its application has not seen."""
+    sent = Forward(
+        backends=(WeightedBackend(backend="b", weight=100),),
+        retries=Retries(attempts=2, retry_on="connect-failure", elsewhere=True),
+    )
+    built = as_json(build(sent).route)["retryPolicy"]
+    assert (built["retryOn"], built["numRetries"]) == ("connect-failure,retriable-headers", 2)
+    assert built["retriableHeaders"] == [{"name": "x-meshpass-unreached", "presentMatch": True}]
+    assert built["retryPriority"]["name"] == "envoy.retry_priorities.previous_priorities"
+    assert [one["name"] for one in built["retryHostPredicate"]] == ["envoy.retry_host_predicates.previous_hosts"]
+
+
+def test_retries_of_a_policy_take_the_place_of_the_routes_own() -> None:
+    """Also where the policy says that there are none."""
+    sent = Forward(
+        backends=(WeightedBackend(backend="b", weight=100),), retries=Retries(attempts=2, retry_on="connect-failure")
+    )
+    policy = RouteOptions(retries=Retries(attempts=7, retry_on="reset"))
+    assert as_json(build(sent, options=policy).route)["retryPolicy"] == {"retryOn": "reset", "numRetries": 7}
+    assert "retryPolicy" not in as_json(build(sent, options=RouteOptions(retries=Retries(attempts=0))).route)
 
 
 def test_faults_are_for_a_share_of_requests() -> None:

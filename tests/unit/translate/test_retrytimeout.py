@@ -68,8 +68,9 @@ def test_retries_without_words() -> None:
 
 def test_no_attempts_are_no_retries() -> None:
     """And nothing may be said of them."""
-    assert translate(attempts=0, timeout="1s").options == RouteOptions(timeout_milliseconds=1000)
-    assert translate(attempts=0).options == RouteOptions()
+    none = Retries(attempts=0)
+    assert translate(attempts=0, timeout="1s").options == RouteOptions(timeout_milliseconds=1000, retries=none)
+    assert translate(attempts=0).options == RouteOptions(retries=none)
     found = translate(attempts=0, per_try_timeout="1s", retry_on="5xx", retry_remote_localities=False)
     assert wrong(found) == [
         f"spec.config.retries.{name}" for name in ("perTryTimeout", "retryOn", "retryRemoteLocalities")
