@@ -17,7 +17,10 @@ class Glob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeaderCondition:
-    """A request header that is like any of ``values`` (if there are any), and like none of ``not_values``."""
+    """A request header that is like any of ``values`` (if there are any), and like none of ``not_values``.
+
+    Of several lines one may be like a value. None may be like what is refused, and no part between commas either.
+    """
 
     name: str
     """In lower case."""
