@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,10 +20,10 @@ from meshpass.relay.facts import Facts
 from meshpass.xds.remote import RemoteStates
 
 if TYPE_CHECKING:
+    # A process that is alone needs none of it, and starts sooner.
     from meshpass.relay.agent import RelayAgent
-    from meshpass.relay.credentials import RelayCredentials
-    from meshpass.relay.purpose import SignPurpose
     from meshpass.relay.server import RelayServer
+    from meshpass.relay.signing import SignPurpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +42,18 @@ def make_relay_server(
     """The end to which agents connect; None in other roles."""
     if not isinstance(settings.relay, RelayListen):
         return None
-    from meshpass.relay.credentials import SERVER_NAME, read_relay_credentials
-    from meshpass.relay.purpose import SignPurpose
-    from meshpass.relay.server import RelayServer, RelayServerSettings
+    from meshpass.relay.server import RelayServer
+    from meshpass.relay.settings import RelayServerSettings
+    from meshpass.relay.signing import SignPurpose
 
     directory = settings.directory
 
-    def read_credentials() -> RelayCredentials:
-        # Looked at for every connection, and so made anew in time.
-        ensure_server_credentials(directory, (SERVER_NAME,))
-        return read_relay_credentials(directory / "relay")
-
-    async def sign(cluster: str, purpose: SignPurpose, csr_pem: bytes) -> bytes:
-        text = csr_pem.decode("ascii", errors="replace")
-        if purpose is SignPurpose.CREDENTIALS:
-            return sign_agent_credentials(directory, text, settings.trust_domain, cluster).encode()
-        return roots.sign(text, cluster).encode()
+    async def sign(cluster: str, purpose: SignPurpose, csr: str) -> str:
+        match purpose:
+            case SignPurpose.CREDENTIALS:
+                return sign_agent_credentials(directory, csr, settings.trust_domain, cluster)
+            case SignPurpose.INTERMEDIATE:
+                return roots.sign(csr, cluster)
 
     return RelayServer(
         store,
@@ -65,12 +62,18 @@ def make_relay_server(
             listen=settings.relay.address,
             trust_domain=settings.trust_domain,
         ),
-        credentials=read_credentials,
+        credentials=ensure_server_credentials(directory, _hosts(settings.relay)),
         own=states.own,
         remote=states.remote,
         facts=facts,
         sign=sign,
     )
+
+
+def _hosts(listen: RelayListen) -> tuple[str, ...]:
+    """By which agents may know the server."""
+    own = listen.address.rpartition(":")[0].strip("[]")
+    return tuple(dict.fromkeys((own, *listen.names, "localhost", "127.0.0.1", socket.gethostname())))
 
 
 def make_relay_agent(
@@ -79,16 +82,15 @@ def make_relay_agent(
     """The end that connects to the management server; None in other roles."""
     if not isinstance(settings.relay, RelayConnect):
         return None
-    from meshpass.relay.agent import RelayAgent, RelayAgentSettings
-    from meshpass.relay.credentials import read_relay_credentials
+    from meshpass.relay.agent import RelayAgent
+    from meshpass.relay.settings import RelayAgentSettings
 
-    directory = settings.relay.credentials
     return RelayAgent(
         store,
         settings=RelayAgentSettings(
             cluster=settings.cluster, management_cluster=settings.management_cluster, server=settings.relay.server
         ),
-        credentials=lambda: read_relay_credentials(directory),
+        credentials=credentials_in(settings.relay.credentials),
         own=states.own,
         remote=states.remote,
         facts=facts,
@@ -97,21 +99,21 @@ def make_relay_agent(
 
 def agent_tasks(settings: ControlPlaneSettings, agent: RelayAgent) -> list[Coroutine[Any, Any, NoReturn]]:
     """What runs in an agent beside everything else: its connection, and the renewal of its credentials."""
-    from meshpass.relay.purpose import SignPurpose
+    from meshpass.relay.signing import SignPurpose
 
     assert isinstance(settings.relay, RelayConnect)
 
     async def renew(csr_pem: str) -> str:
-        return (await agent.sign(csr_pem.encode(), SignPurpose.CREDENTIALS)).decode()
+        return await agent.sign(SignPurpose.CREDENTIALS, csr_pem)
 
     return [agent.run(), keep_agent_credentials(credentials_in(settings.relay.credentials), renew)]
 
 
 async def sign_intermediate(agent: RelayAgent, csr_pem: str) -> str:
     """The chain that the management server signs for an agent's intermediate. Raises RelayError."""
-    from meshpass.relay.purpose import SignPurpose
+    from meshpass.relay.signing import SignPurpose
 
-    return (await agent.sign(csr_pem.encode(), SignPurpose.INTERMEDIATE)).decode()
+    return await agent.sign(SignPurpose.INTERMEDIATE, csr_pem)
 
 
 def view_place(

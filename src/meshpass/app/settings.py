@@ -26,6 +26,8 @@ class RelayListen:
 
     address: str
     """``host:port`` for agents; port 0 is any free one."""
+    names: tuple[str, ...] = ()
+    """Names and addresses by which agents know it, beside that one and those of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,12 @@ def management_server(
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Where agents connect to, by mutual TLS.")
     ] = "127.0.0.1:9900",
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--name", help="Further name or address by which agents reach it; repeatable.", show_default=False
+        ),
+    ] = None,
     context: Context = None,
     trust_domain: TrustDomain = "cluster.local",
     ads_socket: Annotated[
@@ -58,7 +64,7 @@ def management_server(
     Examples:
         meshpass management-server --cluster mgmt --kubeconfig mgmt.yaml --directory /var/lib/meshpass
 
-        meshpass management-server --cluster mgmt --kubeconfig mgmt.yaml --directory state --listen 0.0.0.0:9900
+        meshpass management-server --cluster mgmt --kubeconfig mgmt.yaml --directory state --listen 0.0.0.0:9900 --name mesh.example.com
     """
     with reported_errors():
         from meshpass.app import ControlPlaneSettings, RelayListen
@@ -74,7 +80,7 @@ def management_server(
                 directory=directory,
                 gates=parse_feature_gates(feature_gates),
                 trust_domain=trust_domain,
-                relay=RelayListen(address=listen),
+                relay=RelayListen(address=listen, names=tuple(names or ())),
             )
         )
 
