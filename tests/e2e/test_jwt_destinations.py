@@ -157,6 +157,24 @@ async def test_two_services_on_one_port(mesh: EnvoyMesh) -> None:
         assert (await mesh.request_inbound(headers={"X-Inner": OTHER})).status == 200
 
 
+@pytest.mark.usefixtures("also")
+async def test_two_services_on_one_port_may_ask_for_the_same_token(mesh: EnvoyMesh) -> None:
+    """The first that accepts it leaves it to the second, which takes it out of the request."""
+    objects = [
+        on_destination("first", select={"selector": {"name": "guarded"}}),
+        on_destination(
+            "second",
+            select={"selector": {"name": "also"}},
+            providers={"any": provider(), "login": provider(LOGIN_ISSUER)},
+        ),
+    ]
+    async with mesh.having(*objects):
+        answer = await mesh.request_inbound(headers=bearer(GOOD))
+        assert (answer.status, answer.seen("x-auth")) == (200, [])
+        for headers in ({}, bearer(OTHER)):
+            assert (await mesh.request_inbound(headers=headers)).status == 401
+
+
 async def test_a_service_more_refuses_no_good_token(mesh: EnvoyMesh) -> None:
     """Connections that are kept while a second Service comes to lead to the port go on as before."""
     async with mesh.having(on_destination()):
