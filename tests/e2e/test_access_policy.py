@@ -295,7 +295,7 @@ async def test_a_policy_that_cannot_be_built_closes_its_ports(mesh: EnvoyMesh) -
 
 async def test_what_is_only_tried_refuses_nothing_and_is_counted(mesh: EnvoyMesh) -> None:
     """As if the entries with dryRun were all there is."""
-    prefix = "http.inbound-8080.rbac.trial_"
+    prefix = "http.inbound-8080.rbac.trial."
     before = [await mesh.counted(GUARDED, prefix + name) for name in ("shadow_allowed", "shadow_denied")]
     async with mesh.having(access_policy(allow(by_account("client"), dryRun=True))):
         assert (await ask(mesh), await ask(mesh, node=CALLER)) == (ALLOWED, ALLOWED)

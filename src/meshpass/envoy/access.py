@@ -17,7 +17,7 @@ from meshpass.envoy.resource import pack
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import AccessRule, AccessRules, PolicySet
 
-TRIAL_PREFIX = "trial_"
+TRIAL_PREFIX = "trial."
 """Before the names of the statistics, and of the dynamic metadata, about rules that refuse nothing."""
 
 

@@ -64,7 +64,7 @@ def translate_access_policy(  # noqa: PLR0917
         (entry, translate_entry(entry, path, lambda one: select_accounts(one, places, accounts, trust_domain)))
         for path, entry in (() if broken else entries)
     ]
-    findings += _notes(key, policy)
+    findings += _notes(key, policy, trust_domain)
     for entry, one in built:
         findings += _entry_notes(key, entry, one, trust_domain)
     rules = tuple(one.rule for entry, one in built if not entry.dry_run)
@@ -107,8 +107,11 @@ def _selector_problems(policy: AccessPolicy) -> Iterator[tuple[str, str]]:
                 yield f"spec.applyToDestinations[{index}].kind", "only Services can be protected: SERVICE"
 
 
-def _notes(key: ObjectKey, policy: AccessPolicy) -> Iterator[Finding]:
+def _notes(key: ObjectKey, policy: AccessPolicy, trust_domain: str) -> Iterator[Finding]:
     spec, config = policy.spec, policy.spec.config
+    if config.authn is not None and config.authn.tls_mode is TlsMode.STRICT and not trust_domain:
+        message = "lets nobody in: workloads of this mesh have no identities"
+        yield _warn(key, "spec.config.authn.tlsMode", message, Reason.NO_EFFECT)
     if spec.apply_to_workloads and spec.apply_to_destinations:
         yield _warn(key, "spec.applyToDestinations", "is ignored: spec.applyToWorkloads is set", Reason.NO_EFFECT)
     if config.authz is not None:
@@ -145,7 +148,7 @@ def _account_notes(key: ObjectKey, path: str, found: SelectedAccounts, trust_dom
     if not trust_domain:
         yield _warn(key, path, "selects nobody: workloads of this mesh have no identities", Reason.NO_EFFECT)
     elif not found.accounts:
-        yield _warn(key, path, "selects no service account that there is", Reason.TARGET_NOT_FOUND)
+        yield _note(key, path, "selects no service account that there is", Reason.TARGET_NOT_FOUND)
     if found.others:
         names = ", ".join(f"{one.namespace}/{one.name} of cluster {one.cluster}" for one in found.others[:_MAX_OTHERS])
         more = f" and {len(found.others) - _MAX_OTHERS} more" if len(found.others) > _MAX_OTHERS else ""
@@ -161,5 +164,5 @@ def _warn(key: ObjectKey, path: str, message: str, reason: Reason) -> Finding:
     return Finding(key=key, severity=Severity.WARNING, reason=reason, path=path, message=message)
 
 
-def _note(key: ObjectKey, path: str, message: str) -> Finding:
-    return Finding(key=key, severity=Severity.NOTE, reason=Reason.ACCEPTED, path=path, message=message)
+def _note(key: ObjectKey, path: str, message: str, reason: Reason = Reason.ACCEPTED) -> Finding:
+    return Finding(key=key, severity=Severity.NOTE, reason=reason, path=path, message=message)

@@ -56,7 +56,9 @@ ACTED_ON: dict[str, frozenset[str]] = {
         {
             "spec.importFrom[]",
             "spec.exportTo[]",
+            "spec.options.serviceIsolation.enabled",
             "spec.options.serviceIsolation.trimProxyConfig",
+            "spec.options.serviceIsolation.enforcementLayers.mesh",
             "spec.options.trimAllProxyConfig",
         }
     ),
