@@ -65,3 +65,20 @@ async def test_two_filters_that_are_refused_at_once_are_both_told() -> None:
             state = await envoy.apply(good)
             assert state.rejections == ()
             assert state.in_sync
+
+
+async def test_what_is_refused_is_told_by_the_next_stream_as_well() -> None:
+    """Envoy would acknowledge it now. It has the good filters until there are others that it takes."""
+    open_routes, good = proxy_of(TABLE), proxy_of(TABLE, *BOTH_PHASES)
+    async with run_envoy() as envoy:
+        await envoy.apply(open_routes)
+        await envoy.apply(good)
+        for text in ("no key set", "nor this"):
+            await envoy.apply(refused(good, text))
+            await both_rejected(envoy)
+            for _ in range(2):
+                await envoy.reconnect()
+                await both_rejected(envoy)
+        assert (await envoy.apply(good)).in_sync
+        await envoy.reconnect()
+        assert (await envoy.apply(open_routes)).in_sync

@@ -28,9 +28,37 @@ SETTLE_SECONDS = 10.0
 class EnvoyUnderTest:
     """The Envoy of node NODE. It has no state of its own besides what it was sent."""
 
-    def __init__(self, cache: SnapshotCache, memo: Memo) -> None:
+    def __init__(self, cache: SnapshotCache, memo: Memo, listen: Path) -> None:
         self.cache = cache
         self._memo = memo
+        self._listen = listen
+        self._server: AdsServer | None = None
+
+    async def reconnect(self) -> None:
+        """The Envoy has another stream; what is in the cache stays."""
+        await self.disconnect()
+        await self.listen()
+        await self.connected()
+
+    async def listen(self) -> None:
+        """The Envoy may connect."""
+
+        def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
+            return plan_transition(current, target, self._memo)
+
+        self._server = await AdsServer(self.cache, plan, listen=self._listen).__aenter__()
+
+    async def connected(self) -> None:
+        """Returns when the Envoy has a stream."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while self.cache.state(NODE).streams == 0:
+                await self.cache.wait_changed(self.cache.revision)
+
+    async def disconnect(self) -> None:
+        """The Envoy has no stream."""
+        if self._server is not None:
+            await self._server.__aexit__(None, None, None)
+            self._server = None
 
     async def apply(self, proxy: Proxy) -> NodeState:
         """What the Envoy says of this task, as its own: in sync, or what it rejects. TimeoutError if it says neither.
@@ -51,11 +79,6 @@ class EnvoyUnderTest:
 @asynccontextmanager
 async def run_envoy() -> AsyncIterator[EnvoyUnderTest]:
     """Inside, an Envoy runs and is connected; it is gone afterwards."""
-    cache, memo = SnapshotCache(), Memo()
-
-    def plan(current: Snapshot | None, target: Snapshot) -> tuple[Snapshot, ...]:
-        return plan_transition(current, target, memo)
-
     # Paths of unix sockets are short; pytest's own directories are not.
     with tempfile.TemporaryDirectory(prefix="meshpass-") as name:
         directory = Path(name)
@@ -68,17 +91,19 @@ async def run_envoy() -> AsyncIterator[EnvoyUnderTest]:
         bootstrap = directory / "bootstrap.json"
         bootstrap.write_text(json.dumps(build_bootstrap(settings)))
         log = directory / "envoy.log"
-        async with AdsServer(cache, plan, listen=settings.ads_socket):
+        envoy = EnvoyUnderTest(SnapshotCache(), Memo(), settings.ads_socket)
+        await envoy.listen()
+        try:
             with log.open("wb") as output:
                 process = await asyncio.create_subprocess_exec(
                     *build_command(find_envoy(), bootstrap), stdout=output, stderr=output, env={"PATH": os.defpath}
                 )
             try:
-                async with asyncio.timeout(SETTLE_SECONDS):
-                    while cache.state(NODE).streams == 0:
-                        await cache.wait_changed(cache.revision)
-                yield EnvoyUnderTest(cache, memo)
+                await envoy.connected()
+                yield envoy
             finally:
                 if process.returncode is None:
                     process.kill()
                 await process.wait()
+        finally:
+            await envoy.disconnect()
