@@ -71,7 +71,6 @@ def build_catalog(
         workspaces,
         CLUSTERS,
         DOMAINS,
-        MANAGEMENT_CLUSTER,
         system_authorities,
         memo(index_credentials, known.all(Secret), services, files, memo),
         known.problems,

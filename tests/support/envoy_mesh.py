@@ -253,7 +253,7 @@ async def run_envoy_mesh(*nodes: str, issuer: MeshIssuer | None = None) -> Async
         stack.callback(mesh.client.close)
         await stack.enter_async_context(AdsServer(cache, plan, listen=ads_socket))
         for node in nodes:
-            await stack.enter_async_context(_run_envoy(node, directory / node.rpartition("~")[2], ads_socket, mesh))
+            await stack.enter_async_context(run_envoy(node, directory / node.rpartition("~")[2], ads_socket, mesh))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         following = tasks.create_task(mesh.follow_files())
         stack.callback(following.cancel)
@@ -263,7 +263,8 @@ async def run_envoy_mesh(*nodes: str, issuer: MeshIssuer | None = None) -> Async
 
 
 @asynccontextmanager
-async def _run_envoy(node: str, directory: Path, ads_socket: Path, mesh: EnvoyMesh) -> AsyncIterator[None]:
+async def run_envoy(node: str, directory: Path, ads_socket: Path, mesh: EnvoyMesh) -> AsyncIterator[None]:
+    """Inside, the Envoy of a node runs, with its files in a directory that is not there yet."""
     address = mesh.address(node) if mesh.issuer is not None else ""
     bootstrap, log = _write_bootstrap(node, directory, ads_socket, address), directory / "envoy.log"
     mesh.admin[node] = directory / "admin.sock"
