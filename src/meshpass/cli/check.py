@@ -36,8 +36,9 @@ def check(
 ) -> None:
     """Check the whole mesh. Exit code 0: all is well or only warned of (!); 1: something is wrong (✗); 2: no mesh runs.
 
-    Looks at API servers, control plane, proxies and what they refuse, remote key sets, certificates, objects that are
-    not ACCEPTED, frozen route tables, programs behind sidecars, and feature gates.
+    Looks at API servers, the processes of the control plane, agents, proxies and what they refuse, remote key sets,
+    certificates and identities, objects that are not ACCEPTED, frozen route tables, programs behind sidecars, and
+    feature gates.
 
     Examples:
         meshpass check
@@ -67,13 +68,19 @@ def check(
 
 def gather_facts(directory: Path | None, settle_seconds: float, now: datetime) -> Facts:
     """All that there is to know of the mesh on the directory. Raises MeshpassError where none runs."""
-    from pathlib import Path as PathType
-
-    from meshpass.cli.check_facts import Facts, ask_control, ask_servers
-    from meshpass.localmesh.directory import control_socket, state_directory
+    from meshpass.cli.check_facts import Facts, ask_control, ask_servers, find_stopped
+    from meshpass.localmesh.directory import state_directory
 
     state = state_directory(directory)
     record = state.running()
-    control = ask_control(control_socket(PathType(record.run_directory)), settle_seconds=settle_seconds)
+    control = ask_control(record, settle_seconds=settle_seconds)
     servers, programs = asyncio.run(ask_servers(state.kubeconfig, [one.name for one in record.clusters]))
-    return Facts(record=record, state=state.path, now=now, servers=servers, programs=programs, control=control)
+    return Facts(
+        record=record,
+        state=state.path,
+        now=now,
+        servers=servers,
+        programs=programs,
+        control=control,
+        stopped=find_stopped(record),
+    )

@@ -17,6 +17,7 @@ from meshpass.errors import LocalMeshError, MeshpassError
 
 if TYPE_CHECKING:
     from meshpass.localmesh.directory import MeshRecord
+    from meshpass.localmesh.processrecord import ProcessRecord
 
 _SECONDS = 5.0
 """For each answer."""
@@ -57,13 +58,23 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlFacts:
-    """What the control plane says of itself."""
+class ProcessFacts:
+    """What one process of the control plane says of itself."""
 
+    process: ProcessRecord
     answer: Mapping[str, Any] | None
     """None: it did not answer."""
     latency_seconds: float = 0.0
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlFacts:
+    """What the control plane says of itself."""
+
+    processes: tuple[ProcessFacts, ...]
+    answer: Mapping[str, Any] | None
+    """What those that answered say together; None: nobody answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +88,8 @@ class Facts:
     programs: tuple[Program, ...]
     """Of the Pods of those API servers that answer."""
     control: ControlFacts
+    stopped: frozenset[str] = frozenset()
+    """The parts of the mesh that somebody has stopped, by their whole names."""
 
     @property
     def workloads(self) -> Mapping[str, str]:
@@ -90,24 +103,45 @@ async def ask_servers(kubeconfig: Path, clusters: Iterable[str]) -> tuple[tuple[
     return tuple(facts for facts, _ in asked), tuple(program for _, programs in asked for program in programs)
 
 
-def ask_control(socket: Path, *, settle_seconds: float) -> ControlFacts:
+def ask_control(record: MeshRecord, *, settle_seconds: float) -> ControlFacts:
     """What the control plane says, once the proxies have what was stored before, or ``settle_seconds`` later."""
-    from meshpass.localmesh.control import read_check, wait_in_sync
+    from meshpass.cli.check_join import join_answers
+    from meshpass.localmesh.meshcontrol import ask_each, wait_mesh
 
-    # An API server that is down cannot be waited for. Whether the control plane answers is asked next.
+    # An API server that is down cannot be waited for. Whether the processes answer is asked next.
     with suppress(LocalMeshError):
-        wait_in_sync(socket, timeout=settle_seconds)
+        wait_mesh(record, timeout=settle_seconds)
+    told = ask_each(record.processes, _ask_process)
+    processes = tuple(
+        one.answer or ProcessFacts(process=one.process, answer=None, error=str(one.error)) for one in told
+    )
+    came = [(one.process, one.answer) for one in processes if one.answer is not None]
+    return ControlFacts(processes=processes, answer=join_answers(came) if came else None)
+
+
+def find_stopped(record: MeshRecord) -> frozenset[str]:
+    """The parts of the mesh that somebody has stopped; none where the supervisor does not answer."""
+    from meshpass.localmesh.supervisorclient import read_parts
+
     try:
-        started = time.perf_counter()
-        answer = read_check(socket, timeout=_SECONDS)
-        latency = time.perf_counter() - started
-        if answer["revision"] < answer["storeRevision"]:
-            # Objects that came this moment are no trouble; those that it cannot get past are.
-            time.sleep(_CATCHES_UP_WITHIN)
-            answer = read_check(socket, timeout=_SECONDS)
-    except LocalMeshError as error:
-        return ControlFacts(answer=None, error=str(error))
-    return ControlFacts(answer=answer, latency_seconds=latency)
+        return frozenset(part.name for part in read_parts(record) if part.stopped)
+    except LocalMeshError:
+        return frozenset()
+
+
+def _ask_process(process: ProcessRecord) -> ProcessFacts:
+    from meshpass.localmesh.control import read_check
+    from meshpass.localmesh.processrecord import Role
+
+    who = "the control plane" if process.role is Role.ALONE else process.name
+    started = time.perf_counter()
+    answer = read_check(process.socket, timeout=_SECONDS, who=who)
+    latency = time.perf_counter() - started
+    if answer["revision"] < answer["storeRevision"]:
+        # Objects that came this moment are no trouble; those that it cannot get past are.
+        time.sleep(_CATCHES_UP_WITHIN)
+        answer = read_check(process.socket, timeout=_SECONDS, who=who)
+    return ProcessFacts(process=process, answer=answer, latency_seconds=latency)
 
 
 async def _ask_server(kubeconfig: Path, cluster: str) -> tuple[ServerFacts, tuple[Program, ...]]:

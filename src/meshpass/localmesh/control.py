@@ -55,9 +55,12 @@ def read_status(path: Path, *, timeout: float = 5.0) -> ControlStatus:
     return msgspec.convert(read_raw_status(path, timeout=timeout), ControlStatus)
 
 
-def read_check(path: Path, *, timeout: float = 5.0) -> Any:
-    """All that the control plane knows of the health of the mesh. Raises LocalMeshError where it does not answer."""
-    return ask_json(path, "GET", "/v1/check", timeout=timeout)
+def read_check(path: Path, *, timeout: float = 5.0, who: str = "the control plane") -> Any:
+    """All that the control plane knows of the health of the mesh. Raises LocalMeshError where it does not answer.
+
+    ``who`` is what the message then says has not answered.
+    """
+    return ask_json(path, "GET", "/v1/check", timeout=timeout, who=who)
 
 
 def observe(path: Path, *, timeout: float) -> Mapping[str, str]:
@@ -85,16 +88,16 @@ def wait_in_sync(path: Path, *, timeout: float, revisions: Mapping[str, str] | N
     return msgspec.json.decode(answer, type=_Late).late
 
 
-def ask_json(path: Path, method: str, target: str, *, timeout: float) -> Any:
+def ask_json(path: Path, method: str, target: str, *, timeout: float, who: str = "the control plane") -> Any:
     """The process's answer. Raises LocalMeshError where none comes within ``timeout`` seconds, or one of failure."""
-    code, body = ask(path, method, target, timeout=timeout)
+    code, body = ask(path, method, target, timeout=timeout, who=who)
     if code != 200:
-        raise _answered(code, body)
+        raise _answered(code, body, who)
     return msgspec.json.decode(body)
 
 
-def _answered(code: int, body: bytes) -> LocalMeshError:
-    return LocalMeshError(f"the control plane answered {code}: {body[:200].decode(errors='replace')}")
+def _answered(code: int, body: bytes, who: str = "the control plane") -> LocalMeshError:
+    return LocalMeshError(f"{who} answered {code}: {body[:200].decode(errors='replace')}")
 
 
 def ask(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.apiserver import run_api_server
 from typer.testing import CliRunner
 
 from meshpass.cli import check as command
-from meshpass.cli.check_facts import ControlFacts, Facts, Program, ServerFacts, ask_control, ask_servers
+from meshpass.cli.check_facts import ControlFacts, Facts, ProcessFacts, Program, ServerFacts, ask_control, ask_servers
+from meshpass.cli.check_join import join_answers
 from meshpass.cli.check_page import Mark, Problem, Section, is_healthy, page_json, render_page
 from meshpass.cli.check_sections import build_sections
 from meshpass.cli.duration import show_duration
@@ -21,6 +24,7 @@ from meshpass.errors import LocalMeshError
 from meshpass.kube.client import KubeClient
 from meshpass.localmesh.directory import ClusterRecord, MeshRecord, WorkloadRecord
 from meshpass.localmesh.objects import APP_ADDRESSES_ANNOTATION
+from meshpass.localmesh.processrecord import ProcessRecord, Role
 
 NOW = datetime(2026, 8, 1, tzinfo=UTC)
 NODE = "sidecar~cluster1~httpbin~client"
@@ -33,6 +37,7 @@ NAMES = [
     "rejections",
     "keySets",
     "certificates",
+    "identity",
     "objects",
     "frozenTables",
     "programs",
@@ -71,6 +76,70 @@ def answer(**changes):
     }
 
 
+PROCESS = ProcessRecord(role=Role.ALONE, cluster="mgmt", control_socket="/none", log="/state/supervisor.log", pid=42)
+SERVER = ProcessRecord(role=Role.MANAGEMENT_SERVER, cluster="mgmt", control_socket="/s", log="/state/server.log", pid=1)
+AGENT = ProcessRecord(role=Role.AGENT, cluster="cluster1", control_socket="/a", log="/state/agent.log", pid=2)
+
+
+def control(*told):
+    """What these processes and answers come to."""
+    came = [(process, said) for process, said in told if not isinstance(said, str)]
+    return ControlFacts(
+        processes=tuple(
+            ProcessFacts(process=process, answer=None, error=said)
+            if isinstance(said, str)
+            else ProcessFacts(process=process, answer=said, latency_seconds=0.002)
+            for process, said in told
+        ),
+        answer=join_answers(came) if came else None,
+    )
+
+
+def agent(**changes):
+    return {
+        "cluster": "cluster1",
+        "registered": True,
+        "connected": True,
+        "sinceSeconds": 3,
+        "refused": "",
+        **changes,
+    }
+
+
+def identity(**changes):
+    """A view of roots and intermediates; ``root``, ``intermediate`` and ``workload`` are days left."""
+    days = {"root": 3000.0, "intermediate": 300.0, "workload": 0.9, **changes}
+
+    def moment(name):
+        return (NOW + timedelta(days=days[name])).isoformat()
+
+    return {
+        "trustDomain": "cluster.local",
+        "signing": "ab" * 32,
+        "roots": [{"fingerprint": "ab" * 32, "subject": "CN=root", "notAfter": moment("root"), "signing": True}],
+        "rotation": changes.get("rotation", {"phase": "steady", "waitingFor": []}),
+        "intermediates": [
+            {
+                "cluster": "cluster1",
+                "fingerprint": "cd" * 32,
+                "issuer": "ab" * 32,
+                "notAfter": moment("intermediate"),
+                "problem": changes.get("problem", ""),
+                "workloads": {"count": 3, "soonestNotAfter": moment("workload")},
+            }
+        ],
+    }
+
+
+def distributed(server_said=None, agent_said=None, **more):
+    """The facts of a mesh with a management server and an agent."""
+    usual = facts()
+    record = msgspec.structs.replace(usual.record, processes=(SERVER, AGENT))
+    of_server = answer(proxies=[], agents=[agent()], identity=identity()) if server_said is None else server_said
+    of_agent = answer(objects={"states": {}, "notAccepted": []}) if agent_said is None else agent_said
+    return replace(usual, record=record, control=control((SERVER, of_server), (AGENT, of_agent)), **more)
+
+
 def server(**changes):
     usual = {"cluster": "mgmt", "server": "https://127.0.0.1:1", "version": "v1.32.0", "latency_seconds": 0.004}
     return ServerFacts(**{**usual, "expires": NOW + timedelta(days=364, hours=1), **changes})
@@ -92,6 +161,7 @@ def facts(*, record=None, servers=None, programs=None, **changes):
         run_directory="/run",
         clusters=(ClusterRecord(name="mgmt", management=True, port=1),),
         workloads=(workload,),
+        processes=(PROCESS,),
     )
     return Facts(
         record=record or usual,
@@ -99,7 +169,7 @@ def facts(*, record=None, servers=None, programs=None, **changes):
         now=NOW,
         servers=(server(),) if servers is None else servers,
         programs=(program(listens=True),) if programs is None else programs,
-        control=changes.get("control") or ControlFacts(answer=answer(**changes), latency_seconds=0.002),
+        control=changes.get("control") or control((PROCESS, answer(**changes))),
     )
 
 
@@ -126,6 +196,7 @@ def test_a_healthy_mesh_is_a_page_of_good_marks():
         "✓ Rejections      none",
         "✓ Key sets        1 of 1 fetched, the oldest 1m ago",
         "✓ Certificates    2, the first expires in 90 days (Secret cluster1/edge/tls)",
+        "✓ Identity        there is no root yet",
         "✓ Objects         3 of 3 accepted",
         "✓ Frozen tables   none",
         "✓ Programs        1 of 1 listen",
@@ -293,6 +364,133 @@ def test_each_trouble_is_one_line_of_its_section(given, mark, section, words):
     assert lines[-1] == ("✗ 1 problem" if mark is Mark.BAD else "! 1 warning")
 
 
+def test_a_mesh_of_processes_has_a_section_for_its_agents_and_identities():
+    """Which processes there are, who is connected, and how long who stands for whom; nothing is counted twice."""
+    page = render_page(build_sections(distributed())).splitlines()
+
+    assert page[4:9] == [
+        "✓ Control plane   2 of 2 processes answer",
+        "    PROCESS             PID   LATENCY",
+        "    management-server   1     2 ms",
+        "    agent/cluster1      2     2 ms",
+        "✓ Agents          1 of 1 registered clusters connected",
+    ]
+    assert "✓ Proxies         1 of 1 in sync, the last change 1m5s ago" in page
+    assert "✓ Key sets        1 of 1 fetched, the oldest 1m ago" in page
+    assert "✓ Objects         3 of 3 accepted" in page
+    assert "✓ Identity        trust domain cluster.local, 1 root, 1 intermediate, 3 certificates of workloads" in page
+    assert page[-1] == "✓ all is well"
+
+
+@pytest.mark.parametrize(
+    ("given", "mark", "section", "words"),
+    [
+        (distributed(agent_said="gone"), Mark.BAD, "controlPlane", "agent/cluster1: gone"),
+        (
+            distributed(agent_said=answer(storeRevision=9)),
+            Mark.BAD,
+            "controlPlane",
+            "agent/cluster1: has not worked through",
+        ),
+        (
+            distributed(answer(agents=[agent(connected=False)], identity=None)),
+            Mark.BAD,
+            "agents",
+            "agent/cluster1: not connected since 3s",
+        ),
+        (
+            distributed(answer(agents=[agent(), agent(cluster="c9", registered=False, refused="no such")])),
+            Mark.WARNING,
+            "agents",
+            "agent/c9: was refused: no such",
+        ),
+        (
+            distributed(answer(agents=[], identity=identity(root=80.5))),
+            Mark.WARNING,
+            "identity",
+            "root abababababababab: expires in 80d12h",
+        ),
+        (
+            distributed(answer(agents=[], identity=identity(root=-1))),
+            Mark.BAD,
+            "identity",
+            "root abababababababab: expired 1d ago",
+        ),
+        (
+            distributed(answer(agents=[], identity=identity(intermediate=20))),
+            Mark.WARNING,
+            "identity",
+            "intermediate of cluster1: expires in 20d",
+        ),
+        (
+            distributed(answer(agents=[], identity=identity(workload=0.125))),
+            Mark.WARNING,
+            "identity",
+            "certificates of workloads of cluster1: expires in 3h",
+        ),
+        (
+            distributed(answer(agents=[], identity=identity(problem="refused by x"))),
+            Mark.BAD,
+            "identity",
+            "intermediate of cluster1: refused by x",
+        ),
+        (
+            distributed(
+                answer(
+                    agents=[],
+                    identity=identity(
+                        rotation={"phase": "distribute", "waitingFor": [{"cluster": "cluster1", "proxies": ["a", "b"]}]}
+                    ),
+                )
+            ),
+            Mark.WARNING,
+            "identity",
+            "root: the root is being rotated (distribute), waiting for cluster1: a, b",
+        ),
+        (
+            distributed(stopped=frozenset({"proxy/c/n/w"})),
+            Mark.WARNING,
+            "mesh",
+            "proxy/c/n/w: somebody has stopped it",
+        ),
+    ],
+)
+def test_what_may_be_wrong_between_processes(given, mark, section, words):
+    """Each has its section, and says what to do."""
+    found = [(one, name, text) for one, name, text in told(given) if words in text]
+
+    assert [(one[0], one[1]) for one in found] == [(mark, section)]
+    lines = render_page(build_sections(given)).splitlines()
+    at = next(i for i, line in enumerate(lines) if words in line)
+    assert lines[at + 1].startswith("    hint: ")
+
+
+def test_a_silent_management_server_leaves_agents_unknown():
+    """What the agents say is shown all the same."""
+    sections = {section.name: section for section in build_sections(distributed("gone"))}
+
+    assert sections["controlPlane"].mark is Mark.BAD
+    assert sections["agents"].mark is Mark.UNKNOWN
+    assert sections["proxies"].mark is Mark.GOOD
+
+
+def test_a_stopped_process_is_told_as_stopped():
+    """Not as one that has crashed."""
+    given = distributed(agent_said="gone", stopped=frozenset({"agent/cluster1"}))
+
+    assert (Mark.BAD, "controlPlane", "agent/cluster1: somebody has stopped it") in told(given)
+
+
+def test_of_each_object_the_process_of_its_cluster_has_the_word():
+    """Others see it too, and may be behind."""
+    wrong = {**POLICY, "state": "INVALID", "reasons": ["X"], "message": "new"}
+    stale = {**wrong, "message": "old"}
+    of_server = answer(agents=[], objects={"states": {"INVALID": 1}, "notAccepted": [wrong]})
+    joined = join_answers([(AGENT, answer(objects={"states": {}, "notAccepted": [stale]})), (SERVER, of_server)])
+
+    assert joined["objects"] == {"states": {"INVALID": 1}, "notAccepted": [wrong]}
+
+
 def test_a_rejection_names_resource_envoys_words_and_objects():
     """The proxy is behind for it, which is told in its own section."""
     given = facts(proxies=[proxy(inSync=False, rejections=[REJECTION])])
@@ -309,14 +507,14 @@ def test_a_rejection_names_resource_envoys_words_and_objects():
 
 def test_a_starting_mesh_is_warned_of():
     """Proxies that are missing yet are told in their section."""
-    record = MeshRecord(pid=1, ready=False, run_directory="/run", clusters=())
+    record = MeshRecord(pid=1, ready=False, run_directory="/run", clusters=(), processes=(PROCESS,))
 
     assert (Mark.WARNING, "mesh", "supervisor: the mesh is still starting") in told(facts(record=record))
 
 
 def test_without_a_control_plane_the_rest_is_unknown():
     """It is the one problem; what only it knows has a mark of its own, and API servers and programs are still told."""
-    sections = build_sections(facts(control=ControlFacts(answer=None, error="no such file")))
+    sections = build_sections(facts(control=control((PROCESS, "no such file"))))
 
     assert {section.name: section.mark for section in sections} == {
         **dict.fromkeys(NAMES, Mark.UNKNOWN),
@@ -351,9 +549,7 @@ def test_a_page_stays_a_page():
 
 def test_the_json_has_one_shape():
     """The same keys in every section, however it is."""
-    pages = [
-        page_json(build_sections(given)) for given in (facts(), facts(control=ControlFacts(answer=None, error="x")))
-    ]
+    pages = [page_json(build_sections(given)) for given in (facts(), facts(control=control((PROCESS, "x"))))]
 
     assert [page["healthy"] for page in pages] == [True, False]
     for page in pages:
@@ -457,16 +653,18 @@ async def test_a_server_that_is_gone_is_told(tmp_path):
 
 def test_objects_that_came_this_moment_are_no_trouble(monkeypatch):
     """A control plane that is behind is asked again; one that stays behind, or is silent, is told of."""
-    answers = [{"revision": 1, "storeRevision": 2}, {"revision": 2, "storeRevision": 2}]
+    answers = [answer(revision=1, storeRevision=2), answer(revision=2, storeRevision=2)]
+    record = facts().record
 
     def late(*_args, **_named):
         raise LocalMeshError("an API server is down")
 
-    monkeypatch.setattr("meshpass.localmesh.control.wait_in_sync", late)
+    monkeypatch.setattr("meshpass.localmesh.meshcontrol.wait_in_sync", late)
     monkeypatch.setattr("meshpass.localmesh.control.read_check", lambda *_args, **_named: answers.pop(0))
-    assert ask_control(Path("/none"), settle_seconds=0).answer == {"revision": 2, "storeRevision": 2}
+    (found,) = ask_control(record, settle_seconds=0).processes
+    assert found.answer == answer(revision=2, storeRevision=2)
     monkeypatch.setattr("meshpass.localmesh.control.read_check", late)
-    assert ask_control(Path("/none"), settle_seconds=0) == ControlFacts(answer=None, error="an API server is down")
+    assert ask_control(record, settle_seconds=0) == control((PROCESS, "an API server is down"))
 
 
 @pytest.mark.parametrize(
