@@ -155,9 +155,18 @@ def _statuses(outcome: Outcome, base: Outcome) -> dict[str, Any]:
     found = {}
     for key, report in sorted(outcome.translation.report.objects.items()):
         status = _status(report)
-        if key not in known or status != _status(known[key]):
+        if key not in known or _without_counts(status) != _without_counts(_status(known[key])):
             found[str(ObjectRef(*key))] = status
     return found
+
+
+def _without_counts(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what a workspace counts of others' objects: it alone is nothing to tell in every case."""
+    return {
+        name: value
+        for name, value in status.items()
+        if name not in {"numResources", "policyCounts", "destinationCounts"}
+    }
 
 
 def _status(report: ObjectReport) -> dict[str, Any]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.kinds import KINDS
-from meshpass.api.metadata import ApiObject
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.api.routetable import RouteTable
-from meshpass.api.security import AccessPolicy
-from meshpass.api.struct import ApiStruct
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.memo import Memo
+from meshpass.translate.accessreport import report_access
 from meshpass.translate.binding import Binding
 from meshpass.translate.effect import find_without_effect
 from meshpass.translate.finding import Finding
@@ -34,13 +31,7 @@ from meshpass.translate.tableset import TableSet
 from meshpass.translate.trafficpolicyreport import report_traffic_policies
 from meshpass.translate.users import find_nodes, find_users
 from meshpass.translate.workspace import WorkspaceIndex
-
-OTHER_KINDS: tuple[type[ApiObject], ...] = (
-    WorkspaceSettings,
-    AccessPolicy,
-    KubernetesCluster,
-)
-"""Kinds that are accepted, and whose fields have no effect yet."""
+from meshpass.translate.workspacereport import WorkspaceFacts, report_workspaces
 
 
 def report_objects(  # noqa: PLR0917
@@ -104,10 +95,19 @@ def report_objects(  # noqa: PLR0917
             resolution.workspaces,
             memo,
         ),
-        **_report_workspaces(objects, resolution.workspaces),
+        **report_workspaces(objects, resolution.workspaces, _workspace_facts(resolution), memo),
         **_report_gateways(objects, resolution, served, nodes, memo),
         **_report_destinations(objects, resolution, memo),
-        **_report_others(objects, memo),
+        **report_access(
+            objects,
+            resolution.access,
+            resolution.workspaces,
+            resolution.sidecars,
+            resolution.gateways.gateways,
+            resolution.destination_winners,
+            resolution.rules,
+            memo,
+        ),
     }
     return Report(objects=reports)
 
@@ -165,20 +165,18 @@ def _name_kinds(winners: tuple[tuple[str, Mapping[str, ObjectKey]], ...]) -> Pol
     return {groups[kind]: held for kind, held in winners}
 
 
-def _report_workspaces(objects: ObjectSet, workspaces: WorkspaceIndex) -> dict[ObjectKey, ObjectReport]:
-    reports = {}
-    for key, workspace in objects.all(Workspace).items():
-        clusters, namespaces = workspaces.selected.get(key, (0, 0))
-        reports[key] = ObjectReport(
-            generation=workspace.metadata.generation,
-            findings=(
-                *find_unreadable(key, objects.problems),
-                *(finding for finding in workspaces.findings if finding.key == key),
-                *find_without_effect(key, workspace.spec),
-            ),
-            counts={"numSelectedClusters": clusters, "numSelectedNamespaces": namespaces},
+def _workspace_facts(resolution: Resolution) -> Mapping[str, WorkspaceFacts]:
+    federation, east_west = resolution.catalog.federation, resolution.found_east_west
+    return {
+        name: WorkspaceFacts(
+            findings=(*federation.of(name).findings, *east_west.findings.get(name, ())),
+            counts={
+                "numSelectedEastWestGateways": east_west.counts.get(name, 0),
+                "numFederatedServices": len(federation.of(name).services),
+            },
         )
-    return reports
+        for name in resolution.workspaces.workspaces
+    }
 
 
 def _report_gateways(
@@ -233,15 +231,3 @@ def _report_destinations(objects: ObjectSet, resolution: Resolution, memo: Memo)
         for of_kind in destinations
         for key, item in of_kind.items()
     }
-
-
-def _report_others(objects: ObjectSet, memo: Memo) -> dict[ObjectKey, ObjectReport]:
-    reports = {}
-    for kind in OTHER_KINDS:
-        for key, item in objects.all(kind).items():
-            spec: ApiStruct = getattr(item, "spec")  # noqa: B009 - each of these kinds has one, their base has not
-            reports[key] = ObjectReport(
-                generation=item.metadata.generation,
-                findings=(*find_unreadable(key, objects.problems), *memo(find_without_effect, key, spec)),
-            )
-    return reports

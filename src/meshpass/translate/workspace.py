@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -36,6 +36,8 @@ class WorkspaceIndex:
     findings: tuple[Finding, ...]
     workspaces: Mapping[str, ObjectKey] = field(default_factory=lambda: MappingProxyType({}))
     """The workspaces that count, by name."""
+    management_cluster: str = ""
+    """Where workspaces and clusters are registered."""
     settings: SettingsIndex = field(default_factory=SettingsIndex)
     sharing: Sharing = NO_SHARING
 
@@ -82,19 +84,27 @@ def index_workspaces(  # noqa: PLR0917
             continue
         counted[key.name] = key
         claimed = dict(_select(workspace, namespaces, cluster_labels, management_cluster))
-        if not claimed:
+        empty = tuple(_find_empty(key, workspace, namespaces, cluster_labels, management_cluster))
+        if not claimed and not any(finding.severity is Severity.INVALID for finding in empty):
             findings.append(_warn(key, "selects no namespace"))
+        findings.extend(empty)
         taken = sorted(place for place in claimed if owners.get(place, key.name) != key.name)
         if taken:
             cluster, name = taken[0]
             message = f"namespace {name} of cluster {cluster} belongs to the older workspace {owners[taken[0]]}"
-            findings.append(_warn(key, message if len(taken) == 1 else f"{message} (and {len(taken) - 1} more)"))
+            message = message if len(taken) == 1 else f"{message} (and {len(taken) - 1} more)"
+            findings.append(_find(key, Severity.WARNING, Reason.CONFLICTED, message))
         kept = {place: enabled for place, enabled in claimed.items() if place not in taken}
         owners.update(dict.fromkeys(kept, key.name))
         read.update(place for place, enabled in kept.items() if enabled)
         selected[key] = (len({cluster for cluster, _ in kept}), len(kept))
     index = WorkspaceIndex(
-        owners=owners, read=frozenset(read), selected=selected, findings=tuple(findings), workspaces=counted
+        owners=owners,
+        read=frozenset(read),
+        selected=selected,
+        findings=tuple(findings),
+        workspaces=counted,
+        management_cluster=management_cluster,
     )
     chosen = index_settings(settings, frozenset(counted), index.owner, dict(broken), management_cluster)
     return replace(index, settings=chosen, sharing=_share(workspaces, counted, chosen))
@@ -119,7 +129,41 @@ def _share(
 
 
 def _warn(key: ObjectKey, message: str) -> Finding:
-    return Finding(key=key, severity=Severity.WARNING, reason=Reason.TARGET_NOT_FOUND, message=message)
+    return _find(key, Severity.WARNING, Reason.TARGET_NOT_FOUND, message)
+
+
+def _find(key: ObjectKey, severity: Severity, reason: Reason, message: str, path: str = "") -> Finding:
+    return Finding(key=key, severity=severity, reason=reason, path=path, message=message)
+
+
+def _find_empty(
+    key: ObjectKey,
+    workspace: Workspace,
+    namespaces: Mapping[ObjectKey, Namespace],
+    cluster_labels: Mapping[str, Mapping[str, str]],
+    management_cluster: str,
+) -> Iterator[Finding]:
+    """The selectors that are for nothing: those that say nothing are wrong, the others may only be early."""
+    if not workspace.spec.workload_clusters:
+        path, message = "spec.workloadClusters", "names no clusters, and so the workspace is empty"
+        yield _find(key, Severity.INVALID, Reason.INVALID, message, path)
+    clusters = {*cluster_labels, *(one.cluster for one in namespaces)}
+    for index, selector in enumerate(workspace.spec.workload_clusters):
+        path = f"spec.workloadClusters[{index}]"
+        if not selector.namespaces:
+            message = "names no namespaces of these clusters, and so takes nothing in"
+            yield _find(key, Severity.INVALID, Reason.INVALID, message, f"{path}.namespaces")
+        matched = {name for name in clusters if _matches_cluster(selector, name, cluster_labels)}
+        if not matched:
+            yield _find(key, Severity.NOTE, Reason.TARGET_NOT_FOUND, "is for no cluster of the mesh", path)
+        for number, wanted in enumerate(selector.namespaces if matched else ()):
+            if not any(
+                one.cluster in {*matched, management_cluster}
+                and _matches_namespace(wanted, one.name, namespace.metadata.labels)
+                for one, namespace in namespaces.items()
+            ):
+                where = f"{path}.namespaces[{number}]"
+                yield _find(key, Severity.NOTE, Reason.TARGET_NOT_FOUND, "is for no namespace of these clusters", where)
 
 
 def _select(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,7 @@ from meshpass.api.admin import (
     WorkspaceSettingsSpec,
 )
 from meshpass.api.objectset import ObjectKey
+from meshpass.api.struct import wire_names
 from meshpass.translate.age import by_age
 from meshpass.translate.finding import Finding, Reason, Severity
 
@@ -36,6 +38,8 @@ class EffectiveSettings:
     import_from: tuple[WorkspaceObjectSelector, ...] = ()
     export_to: tuple[WorkspaceObjectSelector, ...] = ()
     options: WorkspaceOptions = NO_OPTIONS
+    overridden: tuple[str, ...] = ()
+    """Paths of what its own settings say and the global ones say otherwise."""
 
 
 NO_SETTINGS = EffectiveSettings()
@@ -133,15 +137,33 @@ def _combine(
     chosen: tuple[ObjectKey, WorkspaceSettingsSpec] | None, of_all: WorkspaceSettingsSpec
 ) -> EffectiveSettings:
     key, own = chosen or (None, WorkspaceSettingsSpec())
+    options, options_of_all = own.options or NO_OPTIONS, of_all.options or NO_OPTIONS
     return EffectiveSettings(
         key=key,
         import_from=of_all.import_from or own.import_from,
         export_to=of_all.export_to or own.export_to,
-        options=_combine_options(own.options or NO_OPTIONS, of_all.options or NO_OPTIONS),
+        options=msgspec.structs.replace(options, **_said(options_of_all)),
+        overridden=(
+            *(
+                path
+                for path, said, by_all in (
+                    (_IMPORT, own.import_from, of_all.import_from),
+                    (_EXPORT, own.export_to, of_all.export_to),
+                )
+                if said and by_all and said != by_all
+            ),
+            *_overridden_options(options, options_of_all),
+        ),
     )
 
 
-def _combine_options(own: WorkspaceOptions, of_all: WorkspaceOptions) -> WorkspaceOptions:
-    """Each option as the global settings say; those that they do not speak of, as the workspace says."""
-    said = {name: value for name in of_all.__struct_fields__ if (value := getattr(of_all, name))}
-    return msgspec.structs.replace(own, **said) if said else own
+def _said(options: WorkspaceOptions) -> Mapping[str, Any]:
+    """The options that are set: false, which is the default of what is no object, is the same as not set."""
+    return {name: value for name in options.__struct_fields__ if (value := getattr(options, name))}
+
+
+def _overridden_options(own: WorkspaceOptions, of_all: WorkspaceOptions) -> Iterator[str]:
+    names, said = wire_names(WorkspaceOptions), _said(own)
+    for name, value in _said(of_all).items():
+        if name in said and said[name] != value:
+            yield f"{_OPTIONS}.{names[name]}"
