@@ -21,6 +21,7 @@ from meshpass.translate.objectfinding import find_misplaced, find_unreadable
 from meshpass.translate.report import ObjectReport
 from meshpass.translate.sharedobject import SHARED_TYPES, SharedCounts, count_shared
 from meshpass.translate.sharingfinding import sharing_findings
+from meshpass.translate.virtualdestination import no_termination
 from meshpass.translate.workspace import WorkspaceIndex
 from meshpass.translate.workspacesettings import GLOBAL_NAME, NOTHING, is_global
 
@@ -70,6 +71,7 @@ def report_workspaces(
                 *find_unreadable(key, objects.problems),
                 *(() if of_all else find_misplaced(key, workspaces)),
                 *_settings_findings(key, settings, workspaces, shared, facts, of_all, memo),
+                *_client_mode_findings(key, settings),
                 *memo(find_without_effect, key, settings.spec),
             ),
             counts=_settings_counts(key, owner, workspaces, facts),
@@ -183,6 +185,14 @@ def _settings_counts(
     if owner is None or workspaces.settings.of(owner).key != key:
         return {}
     return {"workspace": _reference(workspaces.workspaces[owner]), **facts.get(owner, NO_FACTS).counts}
+
+
+def _client_mode_findings(key: ObjectKey, settings: WorkspaceSettings) -> tuple[Finding, ...]:
+    options = settings.spec.options
+    mode = options.virtual_dest_client_mode if options is not None else None
+    if mode is None or mode.tls_termination is None:
+        return ()
+    return (no_termination(key, "spec.options.virtualDestClientMode.tlsTermination"),)
 
 
 def _cluster_findings(key: ObjectKey, management_cluster: str) -> tuple[Finding, ...]:
