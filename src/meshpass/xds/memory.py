@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 from types import MappingProxyType
 
 from meshpass.envoy.closing import ANSWERING, Versions
-from meshpass.envoy.snapshot import Resource, Snapshot
+from meshpass.envoy.snapshot import ROUTES, Resource, Snapshot
 from meshpass.xds.event import Rejected
 
 Plan = Callable[[Snapshot | None, Snapshot], Sequence[Snapshot]]
@@ -39,11 +39,9 @@ def recall_nothing(_node: str) -> Memory:
 
 
 def outline(snapshot: Snapshot) -> Snapshot:
-    """The Snapshot without the bytes: enough to know it again, and to plan from it."""
-    resources = {
-        type_url: MappingProxyType({name: replace(one, wire=b"") for name, one in snapshot.of(type_url).items()})
-        for type_url in ANSWERING
-    }
+    """The Snapshot without the bytes of routes, which are megabytes: enough to know it again, and to plan from it."""
+    routes = {name: replace(one, wire=b"") for name, one in snapshot.of(ROUTES).items()}
+    resources = {type_url: snapshot.of(type_url) for type_url in ANSWERING} | {ROUTES: MappingProxyType(routes)}
     return Snapshot(proxy=snapshot.proxy, resources=MappingProxyType(resources))
 
 

@@ -51,6 +51,8 @@ class AdsStream:
         self._memory = NOTHING
         self._node = ""
         self._subscriptions: dict[str, Subscription] = {}
+        self._ordered: tuple[Subscription, ...] = ()
+        """The subscriptions, what is referred to before what refers to it."""
         self._resumed = False
         self._settled = False
         self._closing = False
@@ -92,12 +94,12 @@ class AdsStream:
 
         A resource that nothing refers to is never asked for, so never acknowledged: no Snapshot should have one.
         """
-        return self._in_sync and not _refuse(self._ordered())
+        return self._in_sync and not _refuse(self._ordered)
 
     @property
     def rejections(self) -> tuple[Rejected, ...]:
         """What holds the stream: refused resources of the step that it is at, by type and name."""
-        return tuple(rejected for subscription in self._ordered() for rejected in subscription.rejections)
+        return tuple(rejected for subscription in self._ordered for rejected in subscription.rejections)
 
     def receive(self, request: DeltaRequest) -> tuple[Event, ...]:
         """Take the request in and say what follows. Raises XdsProtocolError; the stream is then to be closed."""
@@ -112,11 +114,14 @@ class AdsStream:
         if request.initial_versions and not self._resumed:
             self._resume()
         if request.type_url not in self._subscriptions:
-            self._subscriptions[request.type_url] = Subscription(
-                request.type_url, refused=tuple(one for one in self._memory.refused if one.type_url == request.type_url)
-            )
+            self._subscribe(request.type_url)
         events: tuple[Acknowledged | Rejected, ...] = self._subscriptions[request.type_url].receive(request)
         return (*events, *self._advance())
+
+    def _subscribe(self, type_url: str) -> None:
+        refused = tuple(one for one in self._memory.refused if one.type_url == type_url)
+        self._subscriptions[type_url] = Subscription(type_url, refused=refused)
+        self._ordered = tuple(sorted(self._subscriptions.values(), key=_place))
 
     def settle(self) -> tuple[Event, ...]:
         """Wait no longer for types that the client may never ask for, because it has none of them."""
@@ -162,20 +167,15 @@ class AdsStream:
         self._steps = tuple(self._plan(current, target))
         self._planned = target
 
-    def _ordered(self) -> tuple[Subscription, ...]:
-        """The subscriptions, what is referred to before what refers to it."""
-        known = tuple(self._subscriptions[type_url] for type_url in TYPE_URL_ORDER if type_url in self._subscriptions)
-        return (*known, *(sub for type_url, sub in self._subscriptions.items() if type_url not in TYPE_URL_ORDER))
-
     def _advance(self) -> tuple[Event, ...]:
         """Send what may be sent now, and step on for as long as nothing has to be waited for."""
         events: list[Event] = []
         while self._target is not None and (self._steps or self._begin(self._target)):
             step = self._steps[0]
             events += self._send_closing(step) if self._closing else self._send(step)
-            if _wait_for(self._ordered()):
+            if _wait_for(self._ordered):
                 break
-            held = _refuse(self._ordered())
+            held = _refuse(self._ordered)
             superseded = self._planned is not self._target
             if held and not superseded:
                 break
@@ -211,8 +211,8 @@ class AdsStream:
     def _send(self, step: Snapshot) -> list[Send]:
         """What the client is to be sent of this step now."""
         sends: list[Send] = []
-        referred = [sub for sub in self._ordered() if sub.type_url not in REFERRING]
-        referring = [sub for sub in self._ordered() if sub.type_url in REFERRING]
+        referred = [sub for sub in self._ordered if sub.type_url not in REFERRING]
+        referring = [sub for sub in self._ordered if sub.type_url in REFERRING]
         for subscription in referred:
             sends += subscription.offer(step.of(subscription.type_url))
         lenient = self._first and not self._resumed
@@ -254,6 +254,12 @@ class AdsStream:
                 of_type = MappingProxyType({**unasked, **known})
             resources[type_url] = MappingProxyType(dict(of_type))
         return Snapshot(proxy=self._current.proxy, resources=MappingProxyType(resources))
+
+
+def _place(subscription: Subscription) -> int:
+    """Before all that refers to it; last of all, what no Snapshot has."""
+    known = subscription.type_url in TYPE_URL_ORDER
+    return TYPE_URL_ORDER.index(subscription.type_url) if known else len(TYPE_URL_ORDER)
 
 
 def _wait_for(subscriptions: Sequence[Subscription]) -> bool:

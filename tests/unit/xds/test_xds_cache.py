@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from meshpass.envoy.snapshot import CLUSTER, EXTENSION_CONFIG, Resource, Snapshot
+from meshpass.envoy.snapshot import CLUSTER, EXTENSION_CONFIG, ROUTES, Resource, Snapshot
 from meshpass.ir import ObjectRef, Proxy
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.event import Rejected
@@ -145,12 +145,12 @@ async def test_waiting_misses_no_change() -> None:
 
 
 def numbered(number: int) -> Snapshot:
-    resource = Resource(type_url=EXTENSION_CONFIG, name="a", version=str(number), wire=b"large")
-    return Snapshot(proxy=Proxy(node=NODE), resources={EXTENSION_CONFIG: {"a": resource}})
+    resource = Resource(type_url=ROUTES, name="a", version=str(number), wire=b"large")
+    return Snapshot(proxy=Proxy(node=NODE), resources={ROUTES: {"a": resource}})
 
 
 def versions(given: tuple[Snapshot, ...]) -> list[str]:
-    return [one.of(EXTENSION_CONFIG)["a"].version for one in given]
+    return [one.of(ROUTES)["a"].version for one in given]
 
 
 def test_what_a_node_was_given_is_remembered_until_it_has_the_newest() -> None:
@@ -160,7 +160,7 @@ def test_what_a_node_was_given_is_remembered_until_it_has_the_newest() -> None:
         cache.set(numbered(number))
     given = cache.recall(NODE).given
     assert versions(given) == ["0", "3", "4", "5"]
-    assert all(one.wire == b"" for snapshot in given for one in snapshot.of(EXTENSION_CONFIG).values())
+    assert all(one.wire == b"" for snapshot in given for one in snapshot.of(ROUTES).values())
 
     target = cache.state(NODE).target
     cache.connect(NODE, lambda _: None).report(in_sync_with=target, rejections=())
@@ -173,7 +173,7 @@ def test_what_a_stream_left_is_remembered_until_the_node_is_in_sync() -> None:
     """What the client had and what was on its way; of what it refused, that which it remembers itself."""
     cache = SnapshotCache()
     cache.set(numbered(2))
-    (bad,) = numbered(2).of(EXTENSION_CONFIG).values()
+    bad = Resource(type_url=EXTENSION_CONFIG, name="a", version="2", wire=b"w")
     refused = Rejected(type_url=EXTENSION_CONFIG, message="bad", resources=(bad,), removed=(), sources=frozenset())
     entry = cache.connect(NODE, lambda _: None)
     entry.report(in_sync_with=None, rejections=(rejected(), refused))
