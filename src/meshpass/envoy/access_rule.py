@@ -44,9 +44,9 @@ def _conditions(rule: AccessRule, rules: AccessRules) -> Iterator[Principal]:
     if EVERYBODY not in rule.callers:
         yield any_of(_build_caller(caller, rules.payload_keys) for caller in rule.callers)
     if rule.peer_blocks:
-        yield any_of(Principal(direct_remote_ip=_cidr(block)) for block in rule.peer_blocks)
+        yield any_of(Principal(direct_remote_ip=build_cidr(block)) for block in rule.peer_blocks)
     if rule.client_blocks:
-        yield any_of(Principal(remote_ip=_cidr(block)) for block in rule.client_blocks)
+        yield any_of(Principal(remote_ip=build_cidr(block)) for block in rule.client_blocks)
     if rule.methods:
         methods = (HeaderMatcher(name=":method", string_match=StringMatcher(exact=method)) for method in rule.methods)
         yield any_of((*(Principal(header=method) for method in methods), *((_GRPC,) if rules.grpc else ())))
@@ -84,6 +84,7 @@ def _build_header(condition: HeaderCondition) -> Iterator[Principal]:
         yield Principal(not_id=refused)
 
 
-def _cidr(block: str) -> CidrRange:
+def build_cidr(block: str) -> CidrRange:
+    """A block of addresses."""
     network = ipaddress.ip_network(block)
     return CidrRange(address_prefix=str(network.network_address), prefix_len=UInt32Value(value=network.prefixlen))

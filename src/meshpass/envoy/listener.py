@@ -19,6 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from meshpass.envoy.access import build_connection_access
+from meshpass.envoy.access_rule import build_cidr
 from meshpass.envoy.address import build_address
 from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.connection_manager import EDGE_BUFFER_BYTES, build_connection_manager, harden, tell_caller
@@ -28,6 +29,7 @@ from meshpass.envoy.selection_class import set_selection_class
 from meshpass.envoy.snapshot import Resource
 from meshpass.envoy.tls import HTTP1, HTTP2, build_caller_socket, build_downstream_socket
 from meshpass.ir import (
+    CALLERS,
     GatewayListener,
     HttpChain,
     InboundListener,
@@ -68,8 +70,14 @@ def _build_outbound(listener: OutboundListener) -> HttpConnectionManager:
 
 def _set_inbound(message: ListenerMessage, listener: InboundListener) -> None:
     """The chain of mutual TLS, the plain one, or both. Which of them changes without the connections of the other."""
+    # Connections from elsewhere are closed before anybody says a word.
+    blocks = [build_cidr(block) for block in (listener.access.peer_blocks if listener.access is not None else ())]
+    plain = FilterChain(
+        filter_chain_match=FilterChainMatch(source_prefix_ranges=blocks) if blocks else None,
+        filters=_build_inbound(listener, mutual=False),
+    )
     if listener.mutual_tls is MutualTlsMode.DISABLE:
-        message.filter_chains.append(FilterChain(filters=_build_inbound(listener, mutual=False)))
+        message.filter_chains.append(plain)
         return
     message.listener_filters.append(_tls_inspector())
     # All of these are the same in both modes: whatever differs beside the chains would be another listener.
@@ -79,21 +87,33 @@ def _set_inbound(message: ListenerMessage, listener: InboundListener) -> None:
     message.filter_chains.append(
         FilterChain(
             name="mutual-tls",
-            filter_chain_match=FilterChainMatch(transport_protocol="tls", server_names=[PEER_NAMES]),
+            filter_chain_match=FilterChainMatch(
+                transport_protocol="tls",
+                server_names=[PEER_NAMES],
+                source_prefix_ranges=blocks,
+            ),
             filters=_build_inbound(listener, mutual=True),
-            transport_socket=build_caller_socket(*(() if listener.tcp else (HTTP2, HTTP1))),
+            transport_socket=build_caller_socket(
+                listener.callers or CALLERS, *(() if listener.tcp else (HTTP2, HTTP1))
+            ),
         )
     )
     if listener.mutual_tls is MutualTlsMode.PERMISSIVE:
         # Whatever it is: the application may speak TLS of its own.
-        message.filter_chains.append(FilterChain(name="plain", filters=_build_inbound(listener, mutual=False)))
+        plain.name = "plain"
+        message.filter_chains.append(plain)
 
 
 def _build_inbound(listener: InboundListener, *, mutual: bool) -> list[Filter]:
     if listener.tcp:
         only = WeightedBackend(backend=listener.backend, weight=100)
-        access = [build_connection_access(listener.name, listener.access)] if listener.access is not None else []
-        return [*access, _tcp(listener.name, (only,))]
+        access = listener.access
+        if access is None:
+            return [_tcp(listener.name, (only,))]
+        # Who is let in is asked when the first bytes come, and until then an application may speak: not to those who show
+        # no identity where every rule asks for one.
+        backends = (only,) if mutual or access.identities is None else ()
+        return [build_connection_access(listener.name, access), _tcp(listener.name, backends)]
     manager = build_connection_manager(listener.name, Side.INBOUND, tunnels=False)
     everything = route_v3.Route(
         match=route_v3.RouteMatch(prefix="/"),

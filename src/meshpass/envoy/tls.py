@@ -27,7 +27,6 @@ from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.resource import build_resource, pack
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import (
-    CALLERS,
     WORKLOAD_IDENTITY,
     DownstreamTls,
     PeerTls,
@@ -111,9 +110,9 @@ def build_upstream_socket(tls: UpstreamTls, *protocols: str) -> TransportSocket:
     return _build_socket(UpstreamTlsContext(common_tls_context=common, sni=tls.sni))
 
 
-def build_caller_socket(*protocols: str) -> TransportSocket:
+def build_caller_socket(callers: str, *protocols: str) -> TransportSocket:
     """Mutual TLS that ends here: callers show their identity, and the proxy its own."""
-    common = _build_mutual(CALLERS, protocols)
+    common = _build_mutual(callers, protocols)
     return _build_socket(
         DownstreamTlsContext(common_tls_context=common, require_client_certificate=BoolValue(value=True))
     )

@@ -86,3 +86,19 @@ class AccessRules:
     """Where tokens are that were verified before; sorted."""
     grpc: bool = False
     """True: it speaks gRPC, whose requests are all POST, so rules about methods are not for them."""
+
+    @property
+    def identities(self) -> tuple[str, ...] | None:
+        """Who may call at all, as in ``Caller``; None where some rule does not ask for it."""
+        callers = [caller for rule in self.rules or () for caller in rule.callers]
+        if self.rules is None or any(caller.identities is None for caller in callers):
+            return None
+        return tuple(sorted({name for caller in callers for name in caller.identities or ()}))
+
+    @property
+    def peer_blocks(self) -> tuple[str, ...]:
+        """From where connections may come at all; empty: some rule does not ask for it."""
+        rules = [rule for rule in self.rules or () if rule.callers]
+        if not all(rule.peer_blocks for rule in rules):
+            return ()
+        return tuple(sorted({block for rule in rules for block in rule.peer_blocks}))

@@ -43,6 +43,8 @@ class InboundListener:
     tcp: bool = False
     """True: what comes is no HTTP, and is passed on as it is."""
     mutual_tls: MutualTlsMode = MutualTlsMode.DISABLE
+    callers: str = ""
+    """Who may connect by mutual TLS: name of a ``TrustedAuthorities`` of the proxy; empty: ``CALLERS``."""
     access: AccessRules | None = None
     """Where ``tcp``: who may connect; None: everybody. Of what is HTTP the policies of its class say so."""
 

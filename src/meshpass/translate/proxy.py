@@ -68,14 +68,19 @@ def translate_sidecar_proxy(
     inbound = memo(
         _inbound_policies, sidecar, resolution.destination_winners, access_of(sidecar.inbound, resolution.access)
     )
+    listeners = memo(_listeners, sidecar, inbound, _modes(sidecar, resolution))
     return memo(
         _make_proxy,
         sidecar.node,
-        memo(_listeners, sidecar, inbound, _modes(sidecar, resolution)),
+        listeners,
         memo(_from_anywhere, sidecar.application) if resolution.endpoints.has_identities else sidecar.application,
         _backends(key.cluster, known, tables, resolution, memo),
         (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
-        memo(_join_secrets, _own_secrets(key, resolution, memo), _secrets(known, tables, resolution, memo)),
+        memo(
+            _join_secrets,
+            (*_own_secrets(key, resolution, memo), *memo(_callers_of, listeners, resolution.identities.authorities)),
+            _secrets(known, tables, resolution, memo),
+        ),
         _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -162,6 +167,15 @@ def _make_callers(trust_domain: str, authorities: str) -> TrustedAuthorities:
     return TrustedAuthorities(name=CALLERS, certificates=authorities, identities=(f"spiffe://{trust_domain}/",))
 
 
+def _callers_of(listeners: tuple[Listener, ...], authorities: str) -> tuple[TrustedAuthorities, ...]:
+    """Who may connect where there is no HTTP, on ports that say so themselves."""
+    return tuple(
+        TrustedAuthorities(name=one.callers, certificates=authorities, identities=one.access.identities)
+        for one in listeners
+        if isinstance(one, InboundListener) and one.callers and one.access is not None
+    )
+
+
 def _make_own_certificate(certificate: WorkloadCertificate) -> TlsCertificate:
     return TlsCertificate(name=WORKLOAD_IDENTITY, chain=certificate.chain, private_key=certificate.private_key)
 
@@ -223,7 +237,9 @@ def _settle(listener: InboundListener, inbound: _SidePolicies, modes: Mapping[st
     access = inbound.connections.get(name)
     if (tcp, mode, access) == (listener.tcp, listener.mutual_tls, listener.access):
         return listener
-    return replace(listener, tcp=tcp, mutual_tls=mode, access=access)
+    asked = mode is not MutualTlsMode.DISABLE and access is not None and access.identities is not None
+    callers = f"{CALLERS}/{listener.port}" if asked else ""
+    return replace(listener, tcp=tcp, mutual_tls=mode, callers=callers, access=access)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -312,8 +328,9 @@ def _named_secrets(listeners: tuple[Listener, ...], backends: tuple[Backend, ...
     for backend in backends:
         if backend.peer is not None:
             yield from (WORKLOAD_IDENTITY, backend.peer.peers)
-    if any(isinstance(one, InboundListener) and one.mutual_tls is not MutualTlsMode.DISABLE for one in listeners):
-        yield from (WORKLOAD_IDENTITY, CALLERS)
+    for one in listeners:
+        if isinstance(one, InboundListener) and one.mutual_tls is not MutualTlsMode.DISABLE:
+            yield from (WORKLOAD_IDENTITY, one.callers or CALLERS)
 
 
 def _make_proxy(  # noqa: PLR0917
