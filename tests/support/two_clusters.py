@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
@@ -91,6 +92,18 @@ class TwoClusters(EnvoyMesh):
         async with asyncio.timeout(SETTLE_SECONDS):
             for address, port in places:
                 await accepting(address, port)
+
+    async def sent(self, node: str, backend: str) -> dict[str, int]:
+        """Statistics of a node's backend: the name of each with its sum over all endpoints, such as ``cx_total``."""
+        reader, writer = await asyncio.open_unix_connection(str(self.admin[node]))
+        writer.write(b"GET /clusters HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+        found = Counter[str]()
+        for line in (await reader.read()).decode().splitlines():
+            match line.split("::"):
+                case [name, _, statistic, value] if name == backend and value.isdecimal():
+                    found[statistic] += int(value)
+        writer.close()
+        return found
 
     async def answers(self, host: str, upstream: str | None, count: int = 3) -> Answer:
         """The last of so many answers in a row from an application, None: from a proxy; AssertionError if it never comes to that.
