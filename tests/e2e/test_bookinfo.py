@@ -168,7 +168,7 @@ def test_a_crash_is_of_one_program_alone(mesh, stars):
     """Without ratings the page says so; nobody else was started anew; ratings comes back by itself."""
     url = "http://productpage.bookinfo-frontends:9080/productpage"
     before = programs(mesh)
-    assert len(before) == 6
+    assert len(before) == 7
     before["ratings-v1"].kill()
 
     deadline = time.monotonic() + 15

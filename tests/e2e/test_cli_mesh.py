@@ -23,8 +23,8 @@ request = urllib.request.Request("http://www.example.com/get", headers={"X-httpb
 print(urllib.request.urlopen(request, timeout=10).status)
 """
 UP = ("up", "--detach", "--clusters", "1", "--apps", "httpbin")
-PROXIES = 3
-"""Of httpbin, the client and the gateway."""
+PROXIES = 4
+"""Of httpbin, the client and the gateways."""
 
 
 class Shell:
@@ -105,6 +105,7 @@ def test_status_shows_every_proxy_in_sync(shell):
         "sidecar~cluster1~httpbin~httpbin",
         "sidecar~cluster1~httpbin~client",
         "gateway~cluster1~gloo-mesh-gateways~istio-ingressgateway",
+        "gateway~cluster1~gloo-mesh-gateways~istio-eastwestgateway",
     }
     assert "(gateway)" in next(line for line in table.splitlines() if "istio-ingressgateway" in line)
     assert [cluster["name"] for cluster in document["mesh"]["clusters"]] == ["mgmt", "cluster1"]
@@ -143,7 +144,7 @@ def test_other_sample_apps_are_not_there(shell):
     services = shell("get", "svc", "-A", "-o", "name", "--context", "cluster1").stdout.split()
 
     assert [line.rpartition(".")[2] for line in processes if "localmesh.apps" in line] == ["httpbin"]
-    assert services == ["service/istio-ingressgateway", "service/httpbin"]
+    assert services == ["service/istio-eastwestgateway", "service/istio-ingressgateway", "service/httpbin"]
 
 
 def test_exec_is_in_the_mesh_and_has_the_commands_exit_code(shell, route_table):

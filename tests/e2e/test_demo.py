@@ -78,7 +78,7 @@ def test_a_kept_demo_goes_on_until_down(short_directory):
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"export MESHPASS_DIR={directory / 'mesh'}" in done.stderr
         status = run_meshpass("status", "--dir", str(directory / "mesh"), directory=short_directory)
-        assert status.stdout.count("in sync") == 3
+        assert status.stdout.count("in sync") == 4
     finally:
         down = run_meshpass("down", "--dir", str(directory / "mesh"), directory=short_directory)
     assert down.returncode == 0

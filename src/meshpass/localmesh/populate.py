@@ -15,10 +15,12 @@ from meshpass.kube.gather import gather_all
 from meshpass.kube.resource import DiscoveredKind, Raw, ResourceKind
 from meshpass.localmesh.meshfile import LocalMesh
 from meshpass.localmesh.objects import (
+    ADMIN_NAMESPACE,
     MANAGED,
     Placements,
     cluster_objects,
     default_workspace,
+    default_workspace_settings,
     load_balancer_status,
     namespace_objects,
     pod_status,
@@ -41,19 +43,33 @@ _UNPROCESSABLE = 422
 _WORKSPACES = DiscoveredKind(
     group="admin.gloo.solo.io", version="v2", kind="Workspace", plural="workspaces", namespaced=True
 )
+_WORKSPACE_SETTINGS = DiscoveredKind(
+    group="admin.gloo.solo.io", version="v2", kind="WorkspaceSettings", plural="workspacesettings", namespaced=True
+)
 
 
 async def populate_clusters(mesh: LocalMesh, kubeconfig: Path, placements: Placements) -> None:
     """Every cluster holds the mesh file's objects as it describes them, and no others of an earlier mesh file.
 
-    What users stored stays: only objects with our own label are removed, and the default Workspace is made only where
-    the management cluster has none. Raises ApiError.
+    What users stored stays: only objects with our own label are removed, and the default Workspace and its settings are
+    made only where the management cluster has none. Raises ApiError.
     """
     async with AsyncExitStack() as stack:
         clients = [KubeClient.from_kubeconfig(kubeconfig, one.name, cluster=one.name) for one in mesh.clusters]
         for client in clients:
             await stack.enter_async_context(client)
         await gather_all(_populate(mesh, client, placements) for client in clients)
+
+
+async def register_clusters(mesh: LocalMesh, kubeconfig: Path) -> None:
+    """The management cluster knows the mesh file's clusters, so that their agents are not refused. Raises ApiError."""
+    management = mesh.management.name
+    async with KubeClient.from_kubeconfig(kubeconfig, management, cluster=management) as client:
+        for raw in namespace_objects(mesh, management):
+            if raw["metadata"]["name"] == ADMIN_NAMESPACE:
+                await apply_raw(client, raw)
+        for raw in cluster_objects(mesh, management):
+            await apply_raw(client, raw)
 
 
 async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements) -> None:
@@ -76,8 +92,11 @@ async def _populate(mesh: LocalMesh, client: KubeClient, placements: Placements)
             )
     for namespace, name, status in load_balancer_status(mesh, cluster, placements):
         await client.patch_raw(_SERVICE, namespace, name, status, content_type=PatchType.MERGE, subresource="status")
-    if cluster == mesh.management.name and mesh.default_workspace and not (await client.list_raw(_WORKSPACES)).items:
-        await apply_raw(client, default_workspace(mesh))
+    if cluster == mesh.management.name and mesh.default_workspace:
+        defaults = ((_WORKSPACES, default_workspace(mesh)), (_WORKSPACE_SETTINGS, default_workspace_settings()))
+        for kind, raw in defaults:
+            if not (await client.list_raw(kind)).items:
+                await apply_raw(client, raw)
 
 
 async def _store(client: KubeClient, raw: Raw) -> None:

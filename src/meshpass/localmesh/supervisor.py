@@ -51,7 +51,7 @@ from meshpass.localmesh.parts import (
     running_children,
 )
 from meshpass.localmesh.pods import local_pods
-from meshpass.localmesh.populate import populate_clusters
+from meshpass.localmesh.populate import populate_clusters, register_clusters
 from meshpass.localmesh.process import ChildProcess
 from meshpass.localmesh.processrecord import Role
 from meshpass.localmesh.startup import Startup
@@ -148,6 +148,8 @@ async def _run_everything(
             processes,
             {one.process.control_socket: one.child for one in controls},
         )
+        if controls:
+            await register_clusters(mesh, state.kubeconfig)
         # Their imports take as long as the objects need to be stored; nothing that they read is missing meanwhile.
         await stack.enter_async_context(running_children(one.child for one in controls))
         await populate_clusters(mesh, state.kubeconfig, placements)

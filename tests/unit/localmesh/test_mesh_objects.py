@@ -9,9 +9,13 @@ from meshpass.api.manifest import decode_strict
 from meshpass.apiserver.podcells import pod_cells
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.objects import (
+    ContainerState,
     Placement,
     cluster_objects,
     default_workspace,
+    default_workspace_settings,
+    endpoint_slice_change,
+    endpoint_slice_name,
     load_balancer_status,
     namespace_objects,
     node_id,
@@ -22,6 +26,7 @@ from meshpass.localmesh.parse import load_mesh_file, parse_mesh_file
 
 MESH = load_mesh_file(default_mesh_path())
 PLACEMENTS = {
+    **{one.key: Placement(address="127.1.1.8", apps={}) for one in MESH.workloads},
     **{one.key: Placement(address="127.1.1.9", apps={9080: "127.0.0.1:5001"}) for one in MESH.workloads if one.app},
     ("cluster1", "httpbin", "httpbin"): Placement(address="127.1.1.2", apps={8080: "127.0.0.1:5000"}),
     ("cluster1", "httpbin", "client"): Placement(address="127.1.1.3", apps={}),
@@ -40,7 +45,7 @@ def test_the_namespace_of_the_guide_is_in_every_cluster():
         for cluster in MESH.clusters
     }
 
-    everywhere = {"default", "httpbin", "bookinfo-frontends", "bookinfo-backends", "gloo-mesh-gateways"}
+    everywhere = {"default", "httpbin", "bookinfo-frontends", "bookinfo-backends", "gloo-mesh-gateways", "helloworld"}
     assert names == {"mgmt": {*everywhere, "gloo-mesh"}, "cluster1": everywhere, "cluster2": everywhere}
 
 
@@ -54,7 +59,7 @@ def test_pods_are_proxies_with_the_addresses_of_their_apps():
     default = {"kubectl.kubernetes.io/default-container": "client"}
     assert pods["client"]["metadata"]["annotations"] == {"meshpass.dev/proxy": "sidecar"} | default
     assert pods["client"]["spec"]["serviceAccountName"] == "client"
-    assert stored("cluster2", "Pod") == {}
+    assert stored("mgmt", "Pod") == {}
 
 
 def test_the_proxy_is_a_container_beside_the_program():
@@ -158,23 +163,57 @@ def test_a_gateway_is_a_pod_behind_a_load_balancer():
     )
     status = {"status": {"loadBalancer": {"ingress": [{"ip": "127.1.1.4"}]}}}
     assert list(load_balancer_status(MESH, "cluster1", PLACEMENTS)) == [
-        ("gloo-mesh-gateways", "istio-ingressgateway", status)
+        ("gloo-mesh-gateways", "istio-ingressgateway", status),
+        (
+            "gloo-mesh-gateways",
+            "istio-eastwestgateway",
+            {"status": {"loadBalancer": {"ingress": [{"ip": "127.1.1.8"}]}}},
+        ),
     ]
-    assert list(load_balancer_status(MESH, "cluster2", PLACEMENTS)) == []
+    assert list(load_balancer_status(MESH, "mgmt", PLACEMENTS)) == []
     assert stored("cluster1", "Service")["httpbin"]["spec"]["type"] == "ClusterIP"
 
 
 def test_the_admin_objects_are_valid():
-    """A KubernetesCluster for each workload cluster and a Workspace with everything, by the strict schema."""
+    """A KubernetesCluster for each workload cluster, a Workspace with everything and its settings, by the strict schema."""
     clusters = list(cluster_objects(MESH, "mgmt"))
-    workspace = default_workspace(MESH)
-    for raw in [*clusters, workspace]:
+    workspace, settings = default_workspace(MESH), default_workspace_settings()
+    for raw in [*clusters, workspace, settings]:
         decode_strict(raw)
 
     assert [raw["metadata"]["name"] for raw in clusters] == ["cluster1", "cluster2"]
     assert list(cluster_objects(MESH, "cluster1")) == []
     assert (workspace["metadata"]["namespace"], workspace["metadata"]["name"]) == ("gloo-mesh", "mgmt")
     assert workspace["spec"] == {"workloadClusters": [{"name": "*", "namespaces": [{"name": "*"}]}]}
+
+
+def test_a_pod_is_ready_as_long_as_all_its_containers_are():
+    """One that does not run, or does not listen, takes its Pod out; kubectl says which."""
+    workload = MESH.workloads[0]
+    started = datetime(2026, 1, 2, tzinfo=UTC)
+    states = {
+        "httpbin": ContainerState(started=started, ready=False, waiting="Stopped", restarts=2),
+        "istio-proxy": ContainerState(started=started),
+    }
+    found = pod_status(workload, PLACEMENTS[workload.key], started, states)
+    cells = pod_cells(stored("cluster1", "Pod")["httpbin"] | found, started)
+
+    conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+    assert conditions == {"PodScheduled": "True", "Initialized": "True", "ContainersReady": "False", "Ready": "False"}
+    assert cells[1:4] == ("1/2", "Stopped", "2")
+
+
+def test_an_endpoint_that_is_not_ready_is_said_to_be_so():
+    """By a patch that leaves everything else of the slice as it was stored."""
+    workload = MESH.workloads[0]
+    placement = PLACEMENTS[workload.key]
+    slices = stored("cluster1", "EndpointSlice")
+    changes = {ready: endpoint_slice_change(workload, placement, ready=ready) for ready in (True, False)}
+
+    assert endpoint_slice_name(workload) in slices
+    assert changes[True]["endpoints"] == slices[endpoint_slice_name(workload)]["endpoints"]
+    assert changes[False]["endpoints"][0]["conditions"] == {"ready": False, "serving": False, "terminating": False}
+    assert changes[False]["endpoints"][0]["addresses"] == ["127.1.1.2"]
 
 
 def test_a_node_is_named_after_its_pod():

@@ -33,12 +33,12 @@ HTTP = service(("http", 80, 8080))
 
 
 def test_the_default_mesh_is_the_guides():
-    """mgmt, cluster1, cluster2; in cluster1 httpbin behind a Service on 8000, a client, Bookinfo and a gateway."""
+    """mgmt, cluster1, cluster2; in cluster1 httpbin behind a Service on 8000, a client, Bookinfo and gateways."""
     found = load_mesh_file(default_mesh_path())
 
     assert [cluster.name for cluster in found.clusters] == ["mgmt", "cluster1", "cluster2"]
     assert found.management.name == "mgmt"
-    assert {workload.cluster for workload in found.workloads} == {"cluster1"}
+    assert found.trust_domain == "cluster.local"
     assert {namespace.name for namespace in found.namespaces} == {one.namespace for one in found.workloads}
     httpbin = found.workload("cluster1", "httpbin", "httpbin")
     assert httpbin is not None
@@ -48,7 +48,9 @@ def test_the_default_mesh_is_the_guides():
     client = found.workload("cluster1", "httpbin", "client")
     assert client is not None
     assert client.app is client.command is client.address is client.service is None
-    bookinfo = {one.name: one for one in found.workloads if one.namespace.startswith("bookinfo-")}
+    bookinfo = {
+        one.name: one for one in found.workloads if one.namespace.startswith("bookinfo-") and one.cluster == "cluster1"
+    }
     assert {name: (one.service_name, one.service_account) for name, one in bookinfo.items()} == {
         "productpage-v1": ("productpage", "bookinfo-productpage"),
         "details-v1": ("details", "bookinfo-details"),
@@ -72,6 +74,31 @@ def test_the_default_mesh_is_the_guides():
         "tcp": (31400, 31400),
         "tls": (15443, 15443),
     }
+
+
+def test_the_second_cluster_has_other_versions():
+    """reviews v3 with ratings, helloworld v2, httpbin with a client; both clusters have a gateway to the other."""
+    found = load_mesh_file(default_mesh_path())
+    second = {one.name: one for one in found.workloads if one.cluster == "cluster2"}
+
+    assert {name: one.pod_labels.get("version") for name, one in second.items() if one.app} == {
+        "httpbin": None,
+        "reviews-v3": "v3",
+        "ratings-v1": "v1",
+        "helloworld-v2": "v2",
+    }
+    assert second["client"].service is None
+    assert {name for name, one in second.items() if one.is_gateway} == {"istio-ingressgateway", "istio-eastwestgateway"}
+    for cluster, version in (("cluster1", "v1"), ("cluster2", "v2")):
+        helloworld = found.workload(cluster, "helloworld", f"helloworld-{version}")
+        assert helloworld is not None
+        assert helloworld.service is not None
+        assert [(port.name, port.port) for port in helloworld.service.ports] == [("http", 5000)]
+        gateway = found.workload(cluster, "gloo-mesh-gateways", "istio-eastwestgateway")
+        assert gateway is not None
+        assert gateway.service is not None
+        assert gateway.pod_labels == {"app": "istio-eastwestgateway", "istio": "eastwestgateway"}
+        assert [(port.name, port.port) for port in gateway.service.ports] == [("tls", 15443)]
 
 
 def test_a_gateway_is_labelled_as_one():
@@ -121,6 +148,7 @@ def test_what_is_left_out_has_a_default():
             None,
         ),
         (mesh(clusters=[{"name": "a", "management": True, "port": 0}]), "clusters[0].port: 0 is no port", None),
+        (mesh(trustDomain="Example"), "trustDomain: 'Example' is no trust domain", "cluster.local"),
         (mesh(namespaces=[{"name": "x", "clusters": ["on"]}]), "namespaces[0].clusters[0]: no cluster on", "mean one"),
         (workload(cluster="two"), "workloads[0].cluster: no cluster two", "mgmt, one"),
         (workload(app="httpbin", address="a:1", service=HTTP), "workloads[0]: app and address exclude", "client"),

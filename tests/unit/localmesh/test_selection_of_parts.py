@@ -26,7 +26,7 @@ def test_only_the_named_apps_stay():
     """In all their versions; clients and gateways stay in any case, and so does everything that is no workload."""
     found = keep_apps(DEFAULT, ("reviews", "httpbin"))
 
-    assert names(found) == {*OTHERS, "httpbin", "reviews-v1", "reviews-v2"}
+    assert names(found) == {*OTHERS, "httpbin", "reviews-v1", "reviews-v2", "reviews-v3"}
     assert (found.clusters, found.namespaces) == (DEFAULT.clusters, DEFAULT.namespaces)
     assert "client" in OTHERS
 
