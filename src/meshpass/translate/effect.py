@@ -59,9 +59,13 @@ ACTED_ON: dict[str, frozenset[str]] = {
             "spec.options.serviceIsolation.enabled",
             "spec.options.serviceIsolation.trimProxyConfig",
             "spec.options.serviceIsolation.enforcementLayers.mesh",
+            "spec.options.federation",
+            "spec.options.eastWestGateways[]",
+            "spec.options.virtualDestClientMode",
             "spec.options.trimAllProxyConfig",
         }
     ),
+    "KubernetesCluster": frozenset({"spec.clusterDomain"}),
 }
 """Kind → schema paths that are acted on, or judged where they are translated; a path stands for what is below it too."""
 
