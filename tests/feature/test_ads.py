@@ -28,6 +28,7 @@ from meshpass.envoy.snapshot import (
 )
 from meshpass.errors import MeshpassError
 from meshpass.ir import ObjectRef, Proxy
+from meshpass.xds import server as ads_server
 from meshpass.xds.cache import NodeState, SnapshotCache
 from meshpass.xds.server import AdsServer
 
@@ -175,6 +176,20 @@ async def test_a_resuming_client_is_sent_nothing(cache: SnapshotCache, path: Pat
 
         assert client.received_bytes == 0
         cache.set(mesh("p2"))
+        response = await client.accept(EXTENSION_CONFIG)
+        assert response.nonce == "1"
+
+
+async def test_a_resuming_client_without_some_types_is_not_waited_for(
+    cache: SnapshotCache, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no routes, so it never asks for them; it gets its target all the same, a little later."""
+    monkeypatch.setattr(ads_server, "SETTLE_SECONDS", 0.05)
+    before, target = versions(mesh()), mesh("p2")
+    cache.set(target)
+    async with AdsClient(f"unix:{path}", NODE) as client:
+        await client.subscribe(CLUSTER, "*", versions=before[CLUSTER])
+        await client.subscribe(EXTENSION_CONFIG, *before[EXTENSION_CONFIG], versions=before[EXTENSION_CONFIG])
         response = await client.accept(EXTENSION_CONFIG)
         assert response.nonce == "1"
 
