@@ -14,6 +14,10 @@ from meshpass.xds.subscription import WILDCARD, Subscription
 
 MAX_RESPONSE_BYTES = 1024 * 1024
 """A response is closed when the next resource would take it beyond this; a larger resource has one of its own."""
+_HEADER_BYTES = 1024
+"""More than what is in a response beside resources."""
+_FRAME_BYTES = 8
+"""More than what is around each."""
 
 
 class Publisher:
@@ -147,12 +151,13 @@ def _digest_of(resources: Iterable[Resource]) -> int:
 def _split(resources: Iterable[Resource]) -> Iterator[tuple[Resource, ...]]:
     """The resources in parts, none above the bound but by a single resource."""
     part: list[Resource] = []
-    size = 0
+    size = _HEADER_BYTES
     for resource in resources:
-        if part and size + len(resource.wire) > MAX_RESPONSE_BYTES:
+        needed = len(resource.wire) + _FRAME_BYTES
+        if part and size + needed > MAX_RESPONSE_BYTES:
             yield tuple(part)
-            part, size = [], 0
+            part, size = [], _HEADER_BYTES
         part.append(resource)
-        size += len(resource.wire)
+        size += needed
     if part:
         yield tuple(part)
