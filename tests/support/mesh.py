@@ -83,22 +83,23 @@ class Mesh:
             one for one in self.record.workloads if (one.cluster, one.namespace, one.name) == (cluster, namespace, name)
         )
 
-    def connect(self, workload: str = "client") -> Connection:
+    def connect(self, workload: str = "client", cluster: str = "cluster1") -> Connection:
         """A connection of the workload to its sidecar."""
-        return Connection(self.workload(workload).address)
+        return Connection(self.workload(workload, cluster=cluster).address)
 
     def request(
         self,
         url: str = "http://www.example.com/get",
         *,
         workload: str = "client",
+        cluster: str = "cluster1",
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Response:
         """The answer to one request of the workload, on a connection of its own."""
-        connection = self.connect(workload)
+        connection = self.connect(workload, cluster)
         try:
             whole = f"{url}?{urlencode(query)}" if query else url
             return connection.request(whole, method=method, headers=headers, body=body)

@@ -34,7 +34,7 @@ ANSWER_SECONDS = 60.0
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A cut that nobody is told of is noticed within the sum of the first two.
+    # A cut that nobody is told of is noticed within the sum of the first two; the third would be a minute.
     ("grpc.keepalive_time_ms", 3_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.http2.ping_timeout_ms", 3_000),
