@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.churn import ASKS, PROTECTED, Ask, Policy, World
 from tests.support.model_envoy import ModelEnvoy, resources_of
-from tests.support.objects import BASE, CLIENT, build_snapshots, object_set, translate_objects
+from tests.support.objects import BASE, CLIENT, SERVER, build_snapshots, jwt_policy, object_set, translate_objects
+from tests.support.tokens import public_pem
 
 from meshpass.envoy.class_move import plain_name
 from meshpass.envoy.closing import close_unknown
 from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, EXTENSION_CONFIG, LISTENER, ROUTES, Snapshot
 from meshpass.envoy.transition import plan_transition
+from meshpass.ir import InboundListener, Proxy
 from meshpass.memo import Memo
 
 MAIN = World().policies["main"]
@@ -102,3 +105,34 @@ def test_two_targets_never_close_under_the_same_name() -> None:
         assert closed is not None
         names.append(closed.proxy.policies.pre.requirements.keys())
     assert not names[0] & names[1]
+
+
+def on_service(**config: Any) -> dict[str, Any]:
+    providers = {"dev": {"issuer": "https://dev.example.com", "local": {"inline": public_pem("main")}}}
+    return jwt_policy(
+        "inner", applyToDestinations=[{"selector": {"name": "httpbin"}}], config={"providers": providers} | config
+    )
+
+
+def test_where_a_workload_is_called_its_listener_takes_part() -> None:
+    """The class is in the listener there. The other side of the proxy is left alone."""
+    memo = Memo()
+    rule = {"claims": [{"key": "org", "values": ["internal"]}], "phase": {"postAuthz": {}}}
+    old, new = (
+        build_snapshots(translate_objects(object_set(BASE, one), memo), memo)[SERVER]
+        for one in (on_service(), on_service(**rule))
+    )
+    closed = close_unknown(ModelEnvoy(old).versions, new)
+    assert closed is not None
+    assert [one.name for one in resources_of(closed)] == ["meshpass.inbound.pre.jwt"]
+    (before,) = inbound_classes(new.proxy)
+    (during,) = inbound_classes(closed.proxy)
+    assert during != before
+    assert plain_name(during) == before
+    assert during in closed.proxy.inbound_policies.pre.requirements
+    assert closed.proxy.policies == new.proxy.policies
+    assert plan_transition(closed, new, memo)[-1] is new
+
+
+def inbound_classes(proxy: Proxy) -> list[str]:
+    return [one.selection_class for one in proxy.listeners if isinstance(one, InboundListener)]
