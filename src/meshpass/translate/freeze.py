@@ -11,7 +11,9 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.api.routetable import FailureMode, RouteTable
 from meshpass.memo import Memo
 from meshpass.translate.binding import Binding
+from meshpass.translate.catalog import Catalog
 from meshpass.translate.finding import Finding, Reason, Severity
+from meshpass.translate.frozensharing import is_still_shared
 from meshpass.translate.tableroutes import TableRoutes
 
 
@@ -37,14 +39,18 @@ class Settled:
     has another failure mode, is in it no more: it answers 500 until it is mended."""
 
 
-def settle_tables(
+def settle_tables(  # noqa: PLR0917
     objects: Mapping[ObjectKey, RouteTable],
     tables: Mapping[ObjectKey, TableRoutes],
     bindings: Mapping[ObjectKey, Binding],
     kept: FrozenTrees,
+    catalog: Catalog,
     memo: Memo,
 ) -> Settled:
-    """The tables as they are, or as they were where they are broken and to be frozen. To be called through the memo."""
+    """The tables as they are, or as they were where they are broken and to be frozen. To be called through the memo.
+
+    What another workspace does not share any more is not kept: its owner has the last word.
+    """
     freezing = [
         key
         for key, routes in tables.items()
@@ -57,12 +63,16 @@ def settle_tables(
         routes, binding, tree = tables[key], bindings[key], kept.get(key)
         if not routes.broken and not binding.findings:
             trees[key] = memo(_make_tree, routes, binding)
-        elif tree is not None and tree.routes.workspace == routes.workspace:
+        elif tree is not None and _may_thaw(tree, routes, objects, catalog):
             trees[key] = tree
             served[key] = memo(_thaw, routes, tree)
             bound[key] = replace(tree.binding, findings=binding.findings)
     # The same object as long as nothing of it changed: it comes back as ``kept``, and this goes by identity.
     return Settled(tables=served, bindings=bound, trees=kept if trees == kept else trees)
+
+
+def _may_thaw(tree: FrozenTree, routes: TableRoutes, objects: Mapping[ObjectKey, RouteTable], catalog: Catalog) -> bool:
+    return tree.routes.workspace == routes.workspace and is_still_shared(tree.routes, objects, catalog)
 
 
 def _make_tree(routes: TableRoutes, binding: Binding) -> FrozenTree:

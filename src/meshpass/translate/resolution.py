@@ -154,6 +154,7 @@ def resolve(  # noqa: PLR0917
         memo(_with_hosts, translated),
         memo.each(translate_binding, objects.all(RouteTable)),
         kept,
+        catalog,
         memo,
     )
     of_workspaces = memo(_split_classes, settled.tables, memo)
