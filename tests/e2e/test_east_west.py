@@ -284,3 +284,41 @@ async def test_a_gateway_that_is_gone_closes_its_cluster_and_no_other(mesh: TwoC
         await mesh.start(EAST)
         await mesh.synced()
         await mesh.answers(FEDERATED, "far")
+
+
+async def test_a_gateway_is_reached_where_the_settings_say(mesh: TwoClusters) -> None:
+    """By a host name too, which is looked up; and by its own address again when they say nothing any more."""
+    async with forwarding(mesh.address(EAST)) as port:
+        said = settings()
+        said["spec"]["options"]["eastWestGateways"] = [{"hostInfoOverrides": [{"addr": "localhost", "port": port}]}]
+        for used, by_name in ((settings(), False), (said, True), (settings(), False)):
+            await mesh.apply(used)
+            assert (await mesh.answers(FEDERATED, "far")).status == 200
+            places = [
+                (one.address, one.port)
+                for backend in mesh.translate().proxies[CLIENT].backends
+                if backend.name == f"cluster2/httpbin/web:{SERVICE_PORT}"
+                for one in backend.endpoints
+            ]
+            assert places == [("localhost", port) if by_name else (mesh.address(EAST), TLS_PORT)]
+
+
+@asynccontextmanager
+async def forwarding(address: str) -> AsyncIterator[int]:
+    """Inside, connections to this port of the machine come to the port of a gateway."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        other_reader, other_writer = await asyncio.open_connection(address, TLS_PORT)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                sink.write(data)
+            sink.close()
+
+        await asyncio.gather(copy(reader, other_writer), copy(other_reader, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
