@@ -97,6 +97,8 @@ def _secrets(packed: Iterable[object], context: type) -> Iterator[str]:
             continue
         common = message.common_tls_context
         yield from (secret.name for secret in common.tls_certificate_sds_secret_configs)
+        if common.HasField("validation_context_sds_secret_config"):
+            yield common.validation_context_sds_secret_config.name
         if common.HasField("combined_validation_context"):
             yield common.combined_validation_context.validation_context_sds_secret_config.name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from meshpass.api.core import Secret as KubernetesSecret
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
     CALLERS,
@@ -27,7 +28,10 @@ from meshpass.ir import (
 from meshpass.memo import Memo
 from meshpass.translate.accessside import AccessOfClasses, access_of, connection_rules, with_payload_keys
 from meshpass.translate.backend import backend_secrets
+from meshpass.translate.catalog import Catalog
 from meshpass.translate.eastwestlistener import translate_east_west
+from meshpass.translate.endpointindex import EndpointIndex
+from meshpass.translate.filecredential import FileCredentials
 from meshpass.translate.gatewaynode import Gateway
 from meshpass.translate.gatewayview import GatewayView
 from meshpass.translate.identity import WorkloadCertificate, spiffe_id
@@ -76,11 +80,8 @@ def translate_sidecar_proxy(
         memo(_from_anywhere, sidecar.application) if resolution.endpoints.has_identities else sidecar.application,
         _backends(key.cluster, known, tables, resolution, memo),
         (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
-        memo(
-            _join_secrets,
-            (*_own_secrets(key, resolution, memo), *memo(_callers_of, listeners, resolution.identities.authorities)),
-            _secrets(known, tables, resolution, memo),
-        ),
+        (*_own_secrets(key, resolution, memo), *memo(_callers_of, listeners, resolution.identities.authorities)),
+        _secrets(known, tables, resolution, memo),
         _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -106,11 +107,8 @@ def translate_gateway_proxy(  # noqa: PLR0917
             memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options)
             for routes in view.routes
         ),
-        memo(
-            _join_secrets,
-            (*view.secrets, *_own_secrets(gateway.key, resolution, memo)),
-            _secrets((), tables, resolution, memo),
-        ),
+        (*view.secrets, *_own_secrets(gateway.key, resolution, memo)),
+        _secrets((), tables, resolution, memo),
         _policy_set(policies, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(memo(_no_policies), resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -127,21 +125,48 @@ def _join_backends(own: tuple[Backend, ...], between: tuple[Backend, ...]) -> tu
     return tuple(sorted((*own, *between), key=lambda one: one.name)) if between else own
 
 
-def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
-    destinations = memo(used_destinations, known, tables, resolution.catalog)
-    named = memo(backend_secrets, destinations, resolution.catalog, resolution.secrets, resolution.files, memo)
-    if not resolution.endpoints.has_identities:
-        return named
-    peers = memo(
-        peer_authorities,
-        destinations,
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _ViewSecrets:
+    """What the backends of a view name: one object for all of its proxies, however many secrets there are."""
+
+    secrets: tuple[Secret, ...]
+
+
+def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> _ViewSecrets:
+    return memo(
+        _find_secrets,
+        known,
+        tables,
         resolution.catalog,
-        resolution.endpoints.accounts,
+        resolution.endpoints,
+        resolution.secrets,
+        resolution.files,
         resolution.identities.trust_domain,
         resolution.identities.authorities,
         memo,
     )
-    return memo(_join_secrets, named, peers)
+
+
+def _find_secrets(  # noqa: PLR0917
+    known: tuple[KnownHost, ...],
+    tables: TableSet,
+    catalog: Catalog,
+    endpoints: EndpointIndex,
+    secrets: Mapping[ObjectKey, KubernetesSecret],
+    files: FileCredentials,
+    trust_domain: str,
+    authorities: str,
+    memo: Memo,
+) -> _ViewSecrets:
+    destinations = used_destinations(known, tables, catalog)
+    found = backend_secrets(destinations, catalog, secrets, files, memo)
+    if endpoints.has_identities:
+        found += peer_authorities(destinations, catalog, endpoints.accounts, trust_domain, authorities, memo)
+    return memo(_make_view_secrets, found)
+
+
+def _make_view_secrets(secrets: tuple[Secret, ...]) -> _ViewSecrets:
+    return _ViewSecrets(secrets=secrets)
 
 
 def workload_identity(pod: ObjectKey, resolution: Resolution) -> str:
@@ -339,10 +364,12 @@ def _make_proxy(  # noqa: PLR0917
     application: tuple[Backend, ...],
     backends: tuple[Backend, ...],
     routes: tuple[RouteConfiguration, ...],
-    secrets: tuple[Secret, ...],
+    own: tuple[Secret, ...],
+    shared: _ViewSecrets,
     policies: PolicySet,
     inbound_policies: PolicySet,
 ) -> Proxy:
+    secrets = _join_secrets(own, shared.secrets)
     # A secret that nothing names would never be asked for, and so never be acknowledged.
     named = set(_named_secrets(listeners, backends)) if secrets else set()
     return Proxy(
