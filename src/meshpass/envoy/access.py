@@ -39,13 +39,15 @@ def _deny(rules: Mapping[str, tuple[AccessRule, ...]], access: Mapping[str, Acce
     return RBAC_RULES(
         action=RBAC_RULES.DENY,
         policies={
-            name: Policy(
-                permissions=[of_class(name)],
-                principals=[Principal(not_id=any_of(build_rule(rule, access[name]) for rule in rules[name]))],
-            )
+            name: Policy(permissions=[of_class(name)], principals=[_not_allowed(rules[name], access[name])])
             for name in sorted(rules)
         },
     )
+
+
+def _not_allowed(rules: tuple[AccessRule, ...], access: AccessRules) -> Principal:
+    allowing = [build_rule(rule, access) for rule in rules if rule.callers]
+    return Principal(not_id=any_of(allowing)) if allowing else Principal(any=True)
 
 
 def build_connection_access(name: str, access: AccessRules) -> Filter:

@@ -26,5 +26,13 @@ def expand_access(old: Mapping[str, AccessRules], new: Mapping[str, AccessRules]
 
 
 def who_may_call(access: AccessRules | None) -> AccessRules | None:
-    """The rules without where they find their tokens, which follows from other policies; None: everybody may."""
-    return access if access is None or not access.payload_keys else replace(access, payload_keys=())
+    """The rules without where they find their tokens, but for whether they find any at all; None: everybody may.
+
+    The former follows from other policies. Where nobody verifies tokens, a rule about them allows nobody; where somebody
+    does, a rule against some tokens allows who has none, which it must not begin to do before they are verified.
+    """
+    return access if access is None or not access.payload_keys else replace(access, payload_keys=(ANYWHERE,))
+
+
+ANYWHERE = "*"
+"""Stands for any payload key."""
