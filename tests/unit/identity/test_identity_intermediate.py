@@ -99,6 +99,17 @@ async def test_a_restart_goes_on_without_who_signs(world: World) -> None:
         assert world.requests == []
 
 
+async def test_a_restart_goes_on_with_the_latest_bundle(world: World) -> None:
+    """Not with the one before: others act on what this process has said that it believes."""
+    world.store.trust(world.roots.bundle)
+    world.roots.sign(make_request(generate_key()), "cluster1")
+    world.roots.rotate()
+    world.store.trust(world.roots.bundle)
+
+    assert len(world.roots.bundle.trusts) == 2
+    assert world.open().bundle == world.roots.bundle
+
+
 async def test_it_is_renewed_at_half_its_life(world: World) -> None:
     """With a new key; not a day before."""
     world.store.trust(world.roots.bundle)
