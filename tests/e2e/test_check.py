@@ -133,8 +133,8 @@ def test_a_healthy_mesh_is_one_screen_of_good_marks(mesh: Mesh) -> None:
 
     assert page.code == 0, page.text
     assert len(page.text.splitlines()) <= 24
-    assert page.lines("✓ API servers", "3 of 3 answer")
-    assert page.lines("✓ Proxies", "3 of 3 in sync")
+    assert page.lines("✓ API servers", "2 of 2 answer")
+    assert page.lines("✓ Proxies", "4 of 4 in sync")
     assert page.lines("✓ Programs", "1 of 1 listen")
     assert page.lines("✓ Rejections", "none")
     assert "✗" not in page.text
@@ -194,7 +194,7 @@ def test_a_stopped_envoy_is_behind(mesh: Mesh) -> None:
         page = Page(mesh, "--timeout", "500ms")
 
     assert page.code == 1
-    assert page.lines("✗ Proxies", "2 of 3 in sync")
+    assert page.lines("✗ Proxies", "3 of 4 in sync")
     assert page.lines("✗ proxy of cluster1/httpbin/client: behind since")
     assert page.lines("hint:", "client.envoy.log")
 
