@@ -74,6 +74,11 @@ class ApiConnection(Connection):
             pass  # a status was written after the version was read
         _check(answer, f"PUT of {object_path(raw)}")
 
+    def put_status(self, raw: Raw) -> None:
+        """The object, which is there, has this status."""
+        path = f"{object_path(raw)}/status"
+        _check(self.ask(self.render("PUT", path, raw)), f"PUT of {path}")
+
     def delete(self, path: str) -> None:
         self._checked("DELETE", path)
 
