@@ -29,7 +29,18 @@ from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.class_move import rename_contested
 from meshpass.envoy.phase_move import move, moving_classes
 from meshpass.envoy.snapshot import Resource, Snapshot
-from meshpass.ir import Backend, PhasePolicies, PolicySet, Proxy, RouteConfiguration, Secret, TrustedAuthorities
+from meshpass.ir import (
+    CALLERS,
+    Backend,
+    InboundListener,
+    Listener,
+    PhasePolicies,
+    PolicySet,
+    Proxy,
+    RouteConfiguration,
+    Secret,
+    TrustedAuthorities,
+)
 from meshpass.memo import Memo
 
 
@@ -59,7 +70,7 @@ def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
         old,
         backends=memo(_union_backends, old.backends, new.backends),
         application=memo(_union_backends, old.application, new.application),
-        secrets=memo(_union_secrets, old.secrets, new.secrets),
+        secrets=memo(_union_secrets, old.secrets, new.secrets, new.listeners),
         policies=memo(_expand, old.policies, new.policies),
         inbound_policies=memo(_expand, old.inbound_policies, new.inbound_policies),
     )
@@ -102,9 +113,17 @@ def _union_backends(old: tuple[Backend, ...], new: tuple[Backend, ...]) -> tuple
     return _union(old, new)
 
 
-def _union_secrets(old: tuple[Secret, ...], new: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    """Of identities that are accepted, both sides': the old ones answer until their endpoints are gone."""
+def _union_secrets(
+    old: tuple[Secret, ...], new: tuple[Secret, ...], listeners: tuple[Listener, ...]
+) -> tuple[Secret, ...]:
+    """Of identities that may answer, both sides': the old ones do until their endpoints are gone.
+
+    Who may call is what the new side says, from the first step on.
+    """
     before = {secret.name: secret for secret in old}
+    for listener in listeners:
+        if isinstance(listener, InboundListener):
+            before.pop(listener.callers or CALLERS, None)
     return _union(old, tuple(_accept_both(before.get(secret.name), secret) for secret in new))
 
 

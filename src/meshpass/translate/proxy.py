@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from meshpass.api.core import Secret as KubernetesSecret
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import (
     CALLERS,
-    WORKLOAD_IDENTITY,
     AccessRules,
     Backend,
-    GatewayListener,
     InboundListener,
     Listener,
     MutualTlsMode,
@@ -22,23 +19,17 @@ from meshpass.ir import (
     RouteConfiguration,
     RouteOptions,
     Secret,
-    TlsCertificate,
-    TrustedAuthorities,
 )
 from meshpass.memo import Memo
 from meshpass.translate.accessside import AccessOfClasses, access_of, connection_rules, with_payload_keys
-from meshpass.translate.backend import backend_secrets
-from meshpass.translate.catalog import Catalog
 from meshpass.translate.eastwestlistener import translate_east_west
-from meshpass.translate.endpointindex import EndpointIndex
-from meshpass.translate.filecredential import FileCredentials
 from meshpass.translate.gatewaynode import Gateway
 from meshpass.translate.gatewayview import GatewayView
-from meshpass.translate.identity import WorkloadCertificate, spiffe_id
 from meshpass.translate.jwtpolicy import PolicyRules
 from meshpass.translate.knownhost import KnownHost, known_hosts
-from meshpass.translate.peer import mode_of, peer_authorities
+from meshpass.translate.peer import mode_of
 from meshpass.translate.policyset import ClassPolicies, translate_policy_set
+from meshpass.translate.proxysecret import ViewSecrets, callers_of, choose_secrets, find_secrets, own_secrets
 from meshpass.translate.resolution import Resolution
 from meshpass.translate.selection_class import DestinationPort, RouteProperties
 from meshpass.translate.settings import FeatureGates
@@ -51,7 +42,6 @@ from meshpass.translate.view import (
     selection_classes,
     translate_backends,
     translate_routes,
-    used_destinations,
 )
 from meshpass.translate.viewer import make_viewer
 
@@ -80,8 +70,8 @@ def translate_sidecar_proxy(
         memo(_from_anywhere, sidecar.application) if resolution.endpoints.has_identities else sidecar.application,
         _backends(key.cluster, known, tables, resolution, memo),
         (memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options),),
-        (*_own_secrets(key, resolution, memo), *memo(_callers_of, listeners, resolution.identities.authorities)),
-        _secrets(known, tables, resolution, memo),
+        (*own_secrets(key, resolution, memo), *memo(callers_of, listeners, resolution.identities.authorities)),
+        find_secrets(known, tables, resolution, memo),
         _policy_set(outbound, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(inbound, resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -107,8 +97,8 @@ def translate_gateway_proxy(  # noqa: PLR0917
             memo(_with_options, routes, memo(_classes, tables, memo), resolution.traffic.options)
             for routes in view.routes
         ),
-        (*view.secrets, *_own_secrets(gateway.key, resolution, memo)),
-        _secrets((), tables, resolution, memo),
+        (*view.secrets, *own_secrets(gateway.key, resolution, memo)),
+        find_secrets((), tables, resolution, memo),
         _policy_set(policies, resolution.rules, memo(_matched, tables, memo), memo),
         _policy_set(memo(_no_policies), resolution.rules, NOTHING_MATCHED, memo),
     )
@@ -125,93 +115,8 @@ def _join_backends(own: tuple[Backend, ...], between: tuple[Backend, ...]) -> tu
     return tuple(sorted((*own, *between), key=lambda one: one.name)) if between else own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _ViewSecrets:
-    """What the backends of a view name: one object for all of its proxies, however many secrets there are."""
-
-    secrets: tuple[Secret, ...]
-
-
-def _secrets(known: tuple[KnownHost, ...], tables: TableSet, resolution: Resolution, memo: Memo) -> _ViewSecrets:
-    return memo(
-        _find_secrets,
-        known,
-        tables,
-        resolution.catalog,
-        resolution.endpoints,
-        resolution.secrets,
-        resolution.files,
-        resolution.identities.trust_domain,
-        resolution.identities.authorities,
-        memo,
-    )
-
-
-def _find_secrets(  # noqa: PLR0917
-    known: tuple[KnownHost, ...],
-    tables: TableSet,
-    catalog: Catalog,
-    endpoints: EndpointIndex,
-    secrets: Mapping[ObjectKey, KubernetesSecret],
-    files: FileCredentials,
-    trust_domain: str,
-    authorities: str,
-    memo: Memo,
-) -> _ViewSecrets:
-    destinations = used_destinations(known, tables, catalog)
-    found = backend_secrets(destinations, catalog, secrets, files, memo)
-    if endpoints.has_identities:
-        found += peer_authorities(destinations, catalog, endpoints.accounts, trust_domain, authorities, memo)
-    return memo(_make_view_secrets, found)
-
-
-def _make_view_secrets(secrets: tuple[Secret, ...]) -> _ViewSecrets:
-    return _ViewSecrets(secrets=secrets)
-
-
-def workload_identity(pod: ObjectKey, resolution: Resolution) -> str:
-    """The SPIFFE ID of a workload that has a proxy, or is one."""
-    account = resolution.endpoints.pods[pod].spec.service_account_name
-    return spiffe_id(resolution.identities.trust_domain, pod.namespace, account)
-
-
-def _own_secrets(pod: ObjectKey, resolution: Resolution, memo: Memo) -> tuple[Secret, ...]:
-    """What a proxy proves its identity with, and by whom it may be called.
-
-    Where its certificate is missing, whatever names it waits: no listener and no backend does without.
-    """
-    if not resolution.endpoints.has_identities:
-        return ()
-    identities = resolution.identities
-    callers = memo(_make_callers, identities.trust_domain, identities.authorities)
-    certificate = identities.certificates.get(workload_identity(pod, resolution))
-    return (callers,) if certificate is None else (callers, memo(_make_own_certificate, certificate))
-
-
-def _make_callers(trust_domain: str, authorities: str) -> TrustedAuthorities:
-    return TrustedAuthorities(name=CALLERS, certificates=authorities, identities=(f"spiffe://{trust_domain}/",))
-
-
-def _callers_of(listeners: tuple[Listener, ...], authorities: str) -> tuple[TrustedAuthorities, ...]:
-    """Who may connect where there is no HTTP, on ports that say so themselves."""
-    return tuple(
-        TrustedAuthorities(name=one.callers, certificates=authorities, identities=one.access.identities)
-        for one in listeners
-        if isinstance(one, InboundListener) and one.callers and one.access is not None
-    )
-
-
-def _make_own_certificate(certificate: WorkloadCertificate) -> TlsCertificate:
-    return TlsCertificate(name=WORKLOAD_IDENTITY, chain=certificate.chain, private_key=certificate.private_key)
-
-
 def _from_anywhere(application: tuple[Backend, ...]) -> tuple[Backend, ...]:
     return tuple(replace(backend, anywhere=True) for backend in application)
-
-
-def _join_secrets(own: tuple[Secret, ...], others: tuple[Secret, ...]) -> tuple[Secret, ...]:
-    by_name = {secret.name: secret for secret in (*own, *others)}
-    return tuple(by_name[name] for name in sorted(by_name))
 
 
 Classes = Mapping[str, RouteProperties | None]
@@ -345,19 +250,6 @@ def _make_policy_set(
     )
 
 
-def _named_secrets(listeners: tuple[Listener, ...], backends: tuple[Backend, ...]) -> Iterator[str]:
-    chains = (chain for one in listeners if isinstance(one, GatewayListener) for chain in one.chains)
-    for tls in (*(chain.tls for chain in chains), *(backend.tls for backend in backends)):
-        if tls is not None:
-            yield from (tls.certificate, tls.authorities)
-    for backend in backends:
-        if backend.peer is not None:
-            yield from (WORKLOAD_IDENTITY, backend.peer.peers)
-    for one in listeners:
-        if isinstance(one, InboundListener) and one.mutual_tls is not MutualTlsMode.DISABLE:
-            yield from (WORKLOAD_IDENTITY, one.callers or CALLERS)
-
-
 def _make_proxy(  # noqa: PLR0917
     node: str,
     listeners: tuple[Listener, ...],
@@ -365,20 +257,17 @@ def _make_proxy(  # noqa: PLR0917
     backends: tuple[Backend, ...],
     routes: tuple[RouteConfiguration, ...],
     own: tuple[Secret, ...],
-    shared: _ViewSecrets,
+    shared: ViewSecrets,
     policies: PolicySet,
     inbound_policies: PolicySet,
 ) -> Proxy:
-    secrets = _join_secrets(own, shared.secrets)
-    # A secret that nothing names would never be asked for, and so never be acknowledged.
-    named = set(_named_secrets(listeners, backends)) if secrets else set()
     return Proxy(
         node=node,
         listeners=listeners,
         application=application,
         backends=backends,
         routes=tuple(sorted(routes, key=lambda one: one.name)),
-        secrets=tuple(secret for secret in secrets if secret.name in named),
+        secrets=choose_secrets(own, shared, listeners, backends),
         policies=policies,
         inbound_policies=inbound_policies,
     )

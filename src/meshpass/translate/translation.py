@@ -16,7 +16,8 @@ from meshpass.translate.freeze import FrozenTrees
 from meshpass.translate.identity import NO_IDENTITIES, Identities
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
-from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy, workload_identity
+from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy
+from meshpass.translate.proxysecret import workload_identity
 from meshpass.translate.report import Report
 from meshpass.translate.resolution import Resolution, resolve
 from meshpass.translate.selection_class import DestinationPort

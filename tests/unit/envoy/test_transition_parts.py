@@ -13,13 +13,16 @@ from meshpass.envoy.class_move import rename_contested
 from meshpass.envoy.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTES, SECRET, TYPE_URL_ORDER, Snapshot
 from meshpass.envoy.transition import plan_transition
 from meshpass.ir import (
+    CALLERS,
     Backend,
     DownstreamTls,
     Forward,
     GatewayListener,
     HttpChain,
+    InboundListener,
     JwtProvider,
     JwtRequirement,
+    MutualTlsMode,
     PhasePolicies,
     PolicySet,
     Proxy,
@@ -208,6 +211,25 @@ def test_who_answered_before_may_answer_until_its_endpoints_are_gone() -> None:
     assert [accepted(step) for step in steps] == [("a", "b", "c"), ("b", "c")]
     assert {accepted(step) for step in further} == {("b", "c", "d")}
     assert TYPE_URL_ORDER.index(SECRET) < TYPE_URL_ORDER.index(ENDPOINTS)
+
+
+def test_who_may_not_call_any_more_may_not_from_the_first_step_on() -> None:
+    """Nothing has to be gone before: it is shut out at once."""
+    memo = Memo()
+    listener = InboundListener(
+        name="i", address="", port=1, backend="b", selection_class="c", mutual_tls=MutualTlsMode.STRICT
+    )
+    old, new = (
+        Proxy(
+            node="n",
+            listeners=(listener,),
+            secrets=(TrustedAuthorities(name=CALLERS, certificates="roots", identities=names),),
+        )
+        for names in (("a", "b"), ("b",))
+    )
+    steps = plan_transition(build_snapshot(old, memo), build_snapshot(new, memo), memo)
+
+    assert {accepted(step) for step in steps} == {("b",)}
 
 
 def accepted(step: Snapshot) -> tuple[str, ...] | None:
