@@ -47,6 +47,8 @@ RUN = (
     "virtual-destinations",
     "check",
 )
+BETWEEN_CLUSTERS = ("multi-cluster",)
+"""Guides for the whole mesh; all others need one workload cluster of it, which is ready sooner."""
 READ_ONLY = {"README", "admission", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""
 
@@ -118,13 +120,18 @@ def is_shown(shown: str, printed: str) -> bool:
 class Shell:
     """Runs guides, each in a directory of its own."""
 
-    def __init__(self, mesh: Mesh, home: Path) -> None:
+    def __init__(self, mesh: Mesh, home: Path, *, with_client: bool = True) -> None:
         self.mesh = mesh
         self.home = home
-        self._functions = SHELL % {
-            "client": mesh.workload("client").address,
-            "control": control_socket(Path(mesh.record.run_directory)),
-        }
+        self._functions = (
+            ""
+            if not with_client
+            else SHELL
+            % {
+                "client": mesh.workload("client").address,
+                "control": control_socket(Path(mesh.record.run_directory)),
+            }
+        )
 
     def run(self, guide: str, *, prepared: bool = True) -> None:
         """Every command of the guide ends well, and prints what the guide shows."""
@@ -183,9 +190,21 @@ def test_a_guide_tells_what_happens(shell: Shell, guide: str) -> None:
         assert (left.returncode, left.stdout) == (0, ""), left
 
 
+@pytest.mark.envoy
+@pytest.mark.kubectl
+@pytest.mark.skipif(KUBECTL is None and os.environ.get("CI") != "true", reason="kubectl is not on PATH")
+@pytest.mark.timeout(180)
+def test_guides_about_several_clusters_tell_what_happens(tmp_path: Path) -> None:
+    """In the whole mesh, with its management server and agents, each command prints what the guide shows."""
+    with running_mesh() as mesh:
+        shell = Shell(mesh, tmp_path, with_client=False)
+        for guide in BETWEEN_CLUSTERS:
+            shell.run(guide, prepared=False)
+
+
 def test_every_guide_is_run_or_known_not_to_be() -> None:
     """A new guide does not stay untested by being forgotten."""
-    assert {path.stem for path in GUIDES.glob("*.md")} - READ_ONLY == {FIRST, *RUN}
+    assert {path.stem for path in GUIDES.glob("*.md")} - READ_ONLY == {FIRST, *RUN, *BETWEEN_CLUSTERS}
 
 
 @pytest.mark.parametrize(
