@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 
 import msgspec
 
@@ -38,11 +40,20 @@ class Sidecar:
 
 def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Service]) -> tuple[Sidecar, ...]:
     """Every sidecar of a pod that runs and has an address, sorted by node."""
-    by_namespace: dict[tuple[str, str], list[tuple[ObjectKey, Service]]] = {}
-    for key, service in sorted(services.items()):
-        by_namespace.setdefault((key.cluster, key.namespace), []).append((key, service))
+    # By one label of each selector: a pod is compared with the Services that it may be behind, not with all.
+    by_label: dict[tuple[str, str, tuple[str, str]], list[tuple[ObjectKey, Service]]] = {}
+    for key, service in services.items():
+        for label in islice(service.spec.selector.items(), 1):
+            by_label.setdefault((key.cluster, key.namespace, label), []).append((key, service))
     return tuple(
-        _translate_pod(key, pod, by_namespace.get((key.cluster, key.namespace), []))
+        _translate_pod(
+            key,
+            pod,
+            sorted(
+                (one for label in pod.metadata.labels.items() for one in by_label.get((*key[1:3], label), ())),
+                key=itemgetter(0),
+            ),
+        )
         for key, pod in sorted(pods.items())
         if pod.metadata.annotations.get(PROXY_ANNOTATION) == "sidecar"
         and is_running(pod)
