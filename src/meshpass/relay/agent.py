@@ -138,6 +138,12 @@ class RelayAgent:
                 ended = str(_first(group))
             except* (MeshpassError, TimeoutError) as group:
                 ended = str(_first(group)) or "no answer in time"
+            except* asyncio.InvalidStateError:
+                # gRPC's word for writing to a call that has just ended.
+                ended = "the connection was lost"
+            except* Exception as group:
+                logger.exception("connection of the relay failed")
+                ended = str(_first(group))
             finally:
                 self._channel = None
                 self._note(connected=False, error=ended)
@@ -151,6 +157,8 @@ class RelayAgent:
             async with asyncio.timeout(CONNECT_SECONDS):
                 for call in (receive, report):
                     await call.initial_metadata()
+                    if call.done():
+                        await _raise_status(call)
             self._note(connected=True, error="")
             follower = Follower(
                 self._inbox.accept, self._shelf.held_but(self._settings.cluster), resume=not self._diverged
@@ -190,11 +198,15 @@ class RelayAgent:
 async def _until_end(call: Any, work: Awaitable[None]) -> None:
     """The work, and when the server ends the call in order, what it said: raised as AioRpcError unless it was OK."""
     await work
+    await _raise_status(call)
+
+
+async def _raise_status(call: Any) -> None:
+    """Raises AioRpcError with what the server said at the end of the call, unless that was OK."""
     code = await call.code()
     if code is not grpc.StatusCode.OK:
-        raise grpc.aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        )
+        initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
+        raise grpc.aio.AioRpcError(code, initial, trailing, await call.details())
 
 
 def _first(group: BaseExceptionGroup[Any]) -> Any:

@@ -125,7 +125,7 @@ class Follower:
             if place not in self._refused:
                 self._staged.setdefault(place, None)
         self._unnamed = ()
-        doubtful = {cluster_of(name) for type_url, name in self._refused if kind_of_url(type_url)}
+        doubtful = {cluster_of(type_url, name) for type_url, name in self._refused if kind_of_url(type_url)}
         changed: dict[str, dict[str, object]] = {}
         removed: dict[str, set[str]] = {}
         for (type_url, name), staged in self._staged.items():

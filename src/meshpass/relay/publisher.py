@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from meshpass.envoy.snapshot import Resource
 from meshpass.errors import XdsProtocolError
 from meshpass.relay.resource import NO_RESOURCES, Resources, Target, cluster_of, digest, make_resource
-from meshpass.relay.typeurl import END, NODE_STATE, REVISION, TYPE_ORDER
-from meshpass.xds.event import Rejected, Send
+from meshpass.relay.typeurl import END, FACT, NODE_STATE, REVISION, TYPE_ORDER
+from meshpass.xds.event import Send
 from meshpass.xds.request import DeltaRequest
 from meshpass.xds.subscription import WILDCARD, Subscription
 
@@ -46,11 +46,6 @@ class Publisher:
     def busy(self) -> bool:
         """True while something that was sent waits for its answer: no target is looked at before."""
         return any(one.outstanding for one in self._subscriptions.values())
-
-    @property
-    def rejections(self) -> tuple[Rejected, ...]:
-        """What the peer refuses."""
-        return tuple(one for subscription in self._subscriptions.values() for one in subscription.rejections)
 
     def receive(self, request: DeltaRequest) -> tuple[Send, ...]:
         """Take the request in and say what to send. Raises XdsProtocolError; the stream is then to be closed."""
@@ -95,7 +90,7 @@ class Publisher:
 
     def _moved(self, target: Target) -> bool:
         """True when something of the target has not been offered yet."""
-        if REVISION not in self._offered or self._labels is not target.of(REVISION) or target.keeps:
+        if REVISION not in self._offered or self._labels is not target.of(REVISION) or target.keeps or target.silent:
             return True
         return any(
             self._offered.get(type_url, NO_RESOURCES) is not target.of(type_url)
@@ -106,10 +101,11 @@ class Publisher:
     def _kept(self, target: Target, type_url: str) -> Resources:
         """What the peer is to hold of a type, with what it is to keep."""
         resources = target.of(type_url)
-        if not target.keeps or type_url == NODE_STATE:
+        clusters = target.silent if type_url == NODE_STATE else target.keeps
+        if not clusters or type_url == FACT:
             return resources
         held = self._subscriptions[type_url].acknowledged
-        kept = {n: one for n, one in held.items() if n not in resources and cluster_of(n) in target.keeps}
+        kept = {n: one for n, one in held.items() if n not in resources and cluster_of(type_url, n) in clusters}
         return {**resources, **kept} if kept else resources
 
     def _move(self, type_url: str, resources: Resources) -> Iterator[Send]:
@@ -125,12 +121,9 @@ class Publisher:
             old = () if before is None else (*gone, *(before[name] for name in changed if name in before))
             new = resources.values() if before is None else changed.values()
             self._digest ^= _digest_of(old) ^ _digest_of(new)
-        # The names that are held back have to be there, or the subscription would take them for gone.
-        refused = {one.name: one for rejected in subscription.rejections for one in rejected.resources}
-        held_back = {name: resources[name] for name in refused if name in resources and name not in changed}
         # Also where there is nothing but removals: a name that was held back and is gone is to be removed like others.
         for part in tuple(_split(changed.values())) or ((),) if changed or gone else ():
-            yield from subscription.offer({**held_back, **{one.name: one for one in part}})
+            yield from subscription.offer({one.name: one for one in part})
         if gone:
             yield from subscription.withdraw(resources)
 

@@ -11,6 +11,8 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.envoy.resource import build_serialised
 from meshpass.envoy.snapshot import Resource, content_version
 from meshpass.errors import XdsProtocolError
+from meshpass.relay.nodestate import place_of_node
+from meshpass.relay.typeurl import NODE_STATE
 
 Resources = Mapping[str, Resource]
 NO_RESOURCES: Resources = MappingProxyType({})
@@ -24,6 +26,8 @@ class Target:
     """Type URL → name → resource. The mapping of a type is the same object for as long as nothing of it changes."""
     keeps: frozenset[str] = frozenset()
     """Clusters of which nothing is known yet: what the peer holds of them, it keeps."""
+    silent: frozenset[str] = frozenset()
+    """Clusters whose agents have not spoken since this process began: how far their proxies are, the peer may know."""
     complete: bool = True
     """False: a peer that holds nothing yet is told nothing, since it would take that for everything."""
 
@@ -56,9 +60,9 @@ def parse_object_name(kind: str, name: str) -> ObjectKey:
     return ObjectKey(kind, *parts)
 
 
-def cluster_of(name: str) -> str:
-    """The cluster that an object's, or a label's, resource is about."""
-    return name.partition("/")[0]
+def cluster_of(type_url: str, name: str) -> str:
+    """The cluster that an object's, a proxy's or a label's resource is about."""
+    return place_of_node(name)[0] if type_url == NODE_STATE else name.partition("/")[0]
 
 
 def digest(versions: Iterable[tuple[str, str, str]]) -> int:

@@ -17,7 +17,7 @@ from meshpass.kube.store import ObjectStore
 from meshpass.relay.bell import Bell
 from meshpass.relay.connection import Connection
 from meshpass.relay.facts import Facts
-from meshpass.relay.follower import DivergedError, Follower
+from meshpass.relay.follower import Delivery, DivergedError, Follower
 from meshpass.relay.inbox import Inbox
 from meshpass.relay.link import OPTIONS, RECEIVE, REPORT, SERVICE, SIGN, listen, tell
 from meshpass.relay.nodestate import place_of_node
@@ -68,6 +68,8 @@ class RelayServer:
         self._shelf = Shelf(store, own, remote, facts, management_cluster=settings.management_cluster)
         self._bell = Bell(store, (own, remote), facts)
         self._connections: dict[str, Connection] = {}
+        self._heard: set[str] = set()
+        """The clusters whose agents have told everything since this process began."""
         self._strangers = 0
         self._listening: asyncio.Event = asyncio.Event()
         self._port = 0
@@ -127,8 +129,13 @@ class RelayServer:
             inbox = Inbox(self._store, self._remote, self._facts, teller=cluster, only=cluster)
             follower = Follower(inbox.accept, self._shelf.held_of(cluster), resume=not connection.diverged)
             connection.diverged = False
+
+            def apply(delivery: Delivery) -> None:
+                inbox.apply(delivery)
+                self._heard.add(cluster)
+
             try:
-                await listen(context, follower, inbox.apply)
+                await listen(context, follower, apply)
             except* DivergedError:
                 connection.diverged = True
                 raise
@@ -146,7 +153,7 @@ class RelayServer:
 
     def _target(self, cluster: str) -> Target | None:
         self._shelf.next_generation()
-        return self._shelf.for_agent(cluster) if self._shelf.ready else None
+        return self._shelf.for_agent(cluster, self._heard) if self._shelf.ready else None
 
     async def _serve(
         self, method: str, context: grpc.aio.ServicerContext[bytes, bytes], work: Callable[[Peer], Awaitable[None]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 from meshpass.api.admin import KubernetesCluster
@@ -66,8 +67,8 @@ class Shelf:
         """The registered clusters of which nothing has ever been told, by this process's memory."""
         return self.registered - self._store.revisions.keys()
 
-    def for_agent(self, cluster: str) -> Target:
-        """What the agent of a cluster is to hold."""
+    def for_agent(self, cluster: str, heard: AbstractSet[str] = frozenset()) -> Target:
+        """What the agent of a cluster is to hold; ``heard`` are the clusters whose agents this process has heard."""
         index = index_objects(self._store.objects, self._management_cluster, self._memo)
         scope = self._memo(find_scope, index, cluster)
         secrets = self._used_secrets(index, scope)
@@ -84,7 +85,12 @@ class Shelf:
         unknown = self.unknown - {cluster}
         clusters = self._store.objects.all(KubernetesCluster)
         awaited = self._memo(find_awaited, clusters, self._management_cluster) & unknown
-        return Target(resources=MappingProxyType(resources), keeps=unknown, complete=not awaited)
+        return Target(
+            resources=MappingProxyType(resources),
+            keeps=unknown,
+            silent=self.registered - heard - {cluster},
+            complete=not awaited,
+        )
 
     def for_management(self, cluster: str) -> Target:
         """What the agent of ``cluster`` tells the management server."""
