@@ -211,6 +211,14 @@ async def test_a_virtual_destination_sends_to_the_own_cluster_first(mesh: TwoClu
             assert {one.upstream for one in answers} == {upstream}
 
 
+async def test_a_virtual_destination_of_another_cluster_alone_is_reached_there(mesh: TwoClusters) -> None:
+    """Though nothing is near, and so nothing ever comes first."""
+    async with mesh.having(virtual(services=[{"labels": {"app": "web"}, "cluster": "cluster2"}])):
+        answers = [await mesh.request(GLOBAL) for _ in range(10)]
+
+    assert {one.upstream for one in answers} == {"far"}
+
+
 async def test_when_the_local_endpoint_goes_no_request_fails(mesh: TwoClusters) -> None:
     """The other cluster answers by its gateway, until it is back."""
     async with mesh.having(virtual()), load(mesh) as running:
@@ -287,8 +295,10 @@ async def test_a_gateway_that_is_gone_closes_its_cluster_and_no_other(mesh: TwoC
 
 
 async def test_a_gateway_is_reached_where_the_settings_say(mesh: TwoClusters) -> None:
-    """By a host name too, which is looked up; and by its own address again when they say nothing any more."""
-    async with forwarding(mesh.address(EAST)) as port:
+    """By a host name too, which is looked up; and by its own address again when they say nothing any more. Meanwhile no
+    request fails."""
+    request = GET.replace(b"web.global", FEDERATED.encode())
+    async with forwarding(mesh.address(EAST)) as port, load(mesh, request) as running:
         said = settings()
         said["spec"]["options"]["eastWestGateways"] = [{"hostInfoOverrides": [{"addr": "localhost", "port": port}]}]
         for used, by_name in ((settings(), False), (said, True), (settings(), False)):
@@ -301,6 +311,9 @@ async def test_a_gateway_is_reached_where_the_settings_say(mesh: TwoClusters) ->
                 for one in backend.endpoints
             ]
             assert places == [("localhost", port) if by_name else (mesh.address(EAST), TLS_PORT)]
+            await running.settle()
+    assert {(one.status, one.upstream) for one in running.exchanges} == {(200, True)}
+    assert running.closed == 0
 
 
 @asynccontextmanager
