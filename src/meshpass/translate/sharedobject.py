@@ -48,12 +48,13 @@ class SharedCounts:
 
 def count_shared(objects: ObjectSet, workspaces: WorkspaceIndex, memo: Memo) -> SharedCounts:
     """What there is to share, and what is shared. An edit costs a look at the objects of its kind."""
-    judged = tuple(memo.each(_judge, objects.all(kind), workspaces, memo) for kind in SHARED_TYPES)
+    # What ``each`` remembers it remembers by what it is given beside the items: so each kind has a name.
+    judged = tuple(memo.each(_judge, objects.all(kind), kind.__name__, workspaces, memo) for kind in SHARED_TYPES)
     return memo(_join, tuple(memo(_count, of_kind) for of_kind in judged))
 
 
-def _judge(key: ObjectKey, item: ApiObject, workspaces: WorkspaceIndex, memo: Memo) -> SharedObject | None:
-    owner = workspaces.place_owner(key) if key.kind == "Service" else workspaces.owner(key)
+def _judge(key: ObjectKey, item: ApiObject, kind: str, workspaces: WorkspaceIndex, memo: Memo) -> SharedObject | None:
+    owner = workspaces.place_owner(key) if kind == "Service" else workspaces.owner(key)
     if owner is None:
         return None
     labels, sharing = item.metadata.labels, workspaces.sharing
@@ -66,7 +67,7 @@ def _judge(key: ObjectKey, item: ApiObject, workspaces: WorkspaceIndex, memo: Me
             if agreement.covers(key, labels)
         }
     )
-    return memo(_make, key.kind, owner, exports, tuple(imports))
+    return memo(_make, kind, owner, exports, tuple(imports))
 
 
 def _make(kind: str, owner: str, exports: tuple[Place, ...], imports: tuple[tuple[str, Place], ...]) -> SharedObject:

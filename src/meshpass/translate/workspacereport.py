@@ -48,7 +48,10 @@ def report_workspaces(
     shared = count_shared(objects, workspaces, memo)
     policies = memo(
         _count_policies,
-        tuple((go_name(kind.type), memo.each(_owner, objects.all(kind.type), workspaces)) for kind in POLICY_KINDS),
+        tuple(
+            (go_name(kind.type), memo.each(_owner, objects.all(kind.type), kind.kind, workspaces))
+            for kind in POLICY_KINDS
+        ),
     )
     reports = {
         key: ObjectReport(
@@ -95,7 +98,7 @@ def go_name(object_type: type[ApiObject]) -> str:
     return f"{kind.group}/{kind.version}, Kind={kind.kind}"
 
 
-def _owner(key: ObjectKey, _item: ApiObject, workspaces: WorkspaceIndex) -> str | None:
+def _owner(key: ObjectKey, _item: ApiObject, _kind: str, workspaces: WorkspaceIndex) -> str | None:
     return workspaces.owner(key)
 
 
