@@ -8,7 +8,8 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from meshpass.identity.intermediate import IntermediateStore
+from meshpass.identity.roots import RootStore
+from meshpass.identity.workload import WorkloadIssuer
+from meshpass.translate.identity import WorkloadCertificate
+
 OPENSSL = "/usr/bin/openssl"
 START = datetime(2026, 8, 1, 12, tzinfo=UTC)
+
+DOMAIN = "cluster.local"
+ALICE, BOB = (f"spiffe://{DOMAIN}/ns/bookinfo/sa/{name}" for name in ("alice", "bob"))
 
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -217,3 +226,37 @@ def _context(directory: Path, name: str, protocol: int, peer: tuple[str, str, st
 def modes(directory: Path) -> Iterable[tuple[str, int]]:
     """Name and permissions of everything below the directory."""
     return [(path.name, path.stat().st_mode & 0o777) for path in sorted(directory.rglob("*"))]
+
+
+class IssuingProcess:
+    """A process alone: root, intermediate and issuer."""
+
+    def __init__(self, directory: Path, name: str = "agent", *, begin: datetime = START) -> None:
+        self.time = ManualTime(begin)
+        self.roots = RootStore(directory / "server", DOMAIN, clock=self.time.clock, settle_seconds=0)
+        self.store = IntermediateStore(directory / name, name, clock=self.time.clock, sleep=self.time.sleep)
+        self.jitter = 0.5
+        self.issuer = WorkloadIssuer(
+            self.store, clock=self.time.clock, sleep=self.time.sleep, random=lambda: self.jitter
+        )
+
+    @asynccontextmanager
+    async def running(self, *, trust: bool = True) -> AsyncIterator[None]:
+        if trust:
+            self.store.trust(self.roots.bundle)
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self.store.run(self.roots.signer(self.store.cluster))),
+                tasks.create_task(self.issuer.run()),
+            ]
+            await settle()
+            yield
+            for task in running:
+                task.cancel()
+
+    def shown(self, name: str) -> WorkloadCertificate:
+        return self.issuer.identities.certificates[name]
+
+    def peer(self, name: str) -> tuple[str, str, str]:
+        one = self.shown(name)
+        return one.chain, one.private_key, self.issuer.identities.authorities

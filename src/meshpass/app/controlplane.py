@@ -17,6 +17,7 @@ from meshpass.app.relaying import (
     agent_tasks,
     make_relay_agent,
     make_relay_server,
+    server_tasks,
     sign_intermediate,
     view_place,
 )
@@ -139,7 +140,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             files.run(),
             reconciler.run(),
             *trust.tasks(partial(sign_intermediate, agent) if agent else None),
-            *([server.run()] if server else ()),
+            *(server_tasks(settings, server) if server else ()),
             *(agent_tasks(settings, agent) if agent else ()),
         ]
         tasks = await stack.enter_async_context(_running(endless))

@@ -12,6 +12,7 @@ from meshpass.identity.relay import (
     credentials_in,
     ensure_server_credentials,
     keep_agent_credentials,
+    keep_server_credentials,
     sign_agent_credentials,
 )
 from meshpass.identity.roots import RootStore
@@ -68,6 +69,12 @@ def make_relay_server(
         facts=facts,
         sign=sign,
     )
+
+
+def server_tasks(settings: ControlPlaneSettings, server: RelayServer) -> list[Coroutine[Any, Any, NoReturn]]:
+    """What runs in a management server beside everything else: its end of the relay, and its credentials' renewal."""
+    assert isinstance(settings.relay, RelayListen)
+    return [server.run(), keep_server_credentials(settings.directory, _hosts(settings.relay))]
 
 
 def _hosts(listen: RelayListen) -> tuple[str, ...]:

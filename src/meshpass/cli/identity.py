@@ -100,11 +100,14 @@ def rotate_intermediate(
         from meshpass.localmesh.processrecord import speaks_for
 
         seconds = parse_duration(timeout)
-        known = _processes(directory)
-        process = next((one for one in known if speaks_for(one, cluster)), None)
-        if process is None:
-            raise LocalMeshError(f"the mesh has no cluster {cluster}", hint="`meshpass status` lists its clusters")
-        before = _ask(process, "POST", f"/v1/identity/rotate-intermediate?{urlencode({'cluster': cluster})}")
+        process = next((one for one in _processes(directory) if speaks_for(one, cluster)), None)
+        if process is None or cluster not in _clusters(directory):
+            raise LocalMeshError(
+                f"no process issues certificates for {cluster}", hint="`meshpass status` lists clusters"
+            )
+        # A process that is alone has one intermediate for all clusters.
+        query = urlencode({"cluster": process.cluster})
+        before = _ask(process, "POST", f"/v1/identity/rotate-intermediate?{query}")
         old = _fingerprints(before)
         if seconds > 0 and not _poll(process, seconds, lambda now: _fingerprints(now) != old):
             problem = ", ".join(filter(None, (one["problem"] for one in _ask_any([process])["intermediates"])))
@@ -201,6 +204,12 @@ def _processes(directory: Path | None) -> list[ProcessRecord]:
     from meshpass.localmesh.processrecord import Role
 
     return sorted(state_directory(directory).running().processes, key=lambda one: (one.role is Role.AGENT, one.cluster))
+
+
+def _clusters(directory: Path | None) -> frozenset[str]:
+    from meshpass.localmesh.directory import state_directory
+
+    return frozenset(one.name for one in state_directory(directory).running().clusters)
 
 
 def _ask_any(processes: Iterable[ProcessRecord]) -> dict[str, Any]:

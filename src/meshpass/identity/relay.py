@@ -132,6 +132,25 @@ def sign_agent_credentials(
     return encode_certificates([leaf])
 
 
+async def keep_server_credentials(
+    directory: Path,
+    hosts: Sequence[str],
+    *,
+    clock: Clock = _now,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> NoReturn:
+    """Until cancelled: what `ensure_server_credentials` has made is never more than half used up.
+
+    A failure is told and tried again. Connections that there are go on.
+    """
+    while True:
+        await sleep(LOOK_SECONDS)
+        try:
+            ensure_server_credentials(directory, hosts, clock=clock)
+        except (OSError, MeshpassError) as error:
+            logger.warning("credentials of the relay not renewed", extra={"error": str(error)})
+
+
 async def keep_agent_credentials(
     credentials: RelayCredentials,
     sign: Callable[[str], Awaitable[str]],

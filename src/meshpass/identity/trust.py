@@ -95,5 +95,6 @@ def decode_intermediate_state(data: bytes) -> IntermediateState:
 def _decode(data: bytes, kind: type[Value]) -> Value:
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # Whoever tells may tell anything: text that is no UTF-8, and lists without end in fields that nobody knows.
         raise MeshpassError(f"no {kind.__name__}: {error}") from error

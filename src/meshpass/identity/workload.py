@@ -91,7 +91,7 @@ class WorkloadIssuer:
 
     @property
     def revision(self) -> int:
-        """It grows whenever ``identities`` is another one."""
+        """It grows whenever ``identities`` or ``trust`` is another one."""
         return self._revision
 
     async def wait_changed(self, after_revision: int) -> int:
@@ -198,17 +198,20 @@ class WorkloadIssuer:
         self._issued = {name: one for name, one in sorted(self._issued.items()) if name in self._wanted}
         certificates = {name: one.certificate for name, one in self._issued.items()}
         issuers = {one.authority.issuer for one in self._issued.values()} or {authority.issuer}
-        self._trust = NodeTrust(trusts=bundle.trusts, issuer=issuers.pop() if len(issuers) == 1 else "")
+        trust = NodeTrust(trusts=bundle.trusts, issuer=issuers.pop() if len(issuers) == 1 else "")
+        same_trust, self._trust = trust == self._trust, trust
         before = self._identities
         if (
             before is not NO_IDENTITIES
             and (before.trust_domain, before.authorities) == (bundle.trust_domain, bundle.roots)
             and _equal(before.certificates, certificates)
         ):
-            return
-        self._identities = Identities(
-            trust_domain=bundle.trust_domain, authorities=bundle.roots, certificates=MappingProxyType(certificates)
-        )
+            if same_trust:
+                return
+        else:
+            self._identities = Identities(
+                trust_domain=bundle.trust_domain, authorities=bundle.roots, certificates=MappingProxyType(certificates)
+            )
         self._revision += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store
 from tests.support.identities import (
+    ALICE,
+    BOB,
+    DOMAIN,
     START,
-    ManualTime,
+    IssuingProcess,
     certificates,
     make_ca,
     openssl_verifies,
@@ -25,55 +26,15 @@ from tests.support.identities import (
     shake_hands,
 )
 
-from meshpass.identity.intermediate import IntermediateStore
-from meshpass.identity.roots import RootStore
-from meshpass.identity.workload import WorkloadIssuer
-from meshpass.translate.identity import NO_IDENTITIES, WorkloadCertificate
-
-DOMAIN = "cluster.local"
-ALICE, BOB = (f"spiffe://{DOMAIN}/ns/bookinfo/sa/{name}" for name in ("alice", "bob"))
-
-
-class World:
-    """A process alone: root, intermediate and issuer."""
-
-    def __init__(self, directory: Path, name: str = "agent", *, begin=START) -> None:
-        self.time = ManualTime(begin)
-        self.roots = RootStore(directory / "server", DOMAIN, clock=self.time.clock, settle_seconds=0)
-        self.store = IntermediateStore(directory / name, name, clock=self.time.clock, sleep=self.time.sleep)
-        self.jitter = 0.5
-        self.issuer = WorkloadIssuer(
-            self.store, clock=self.time.clock, sleep=self.time.sleep, random=lambda: self.jitter
-        )
-
-    @asynccontextmanager
-    async def running(self, *, trust: bool = True) -> AsyncIterator[None]:
-        if trust:
-            self.store.trust(self.roots.bundle)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self.store.run(self.roots.signer(self.store.cluster))),
-                tasks.create_task(self.issuer.run()),
-            ]
-            await settle()
-            yield
-            for task in running:
-                task.cancel()
-
-    def shown(self, name: str) -> WorkloadCertificate:
-        return self.issuer.identities.certificates[name]
-
-    def peer(self, name: str) -> tuple[str, str, str]:
-        one = self.shown(name)
-        return one.chain, one.private_key, self.issuer.identities.authorities
+from meshpass.translate.identity import NO_IDENTITIES
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> IssuingProcess:
+    return IssuingProcess(tmp_path)
 
 
-async def test_there_are_no_identities_before_there_is_an_authority(world: World) -> None:
+async def test_there_are_no_identities_before_there_is_an_authority(world: IssuingProcess) -> None:
     """Nothing is issued then, and whoever waits is told as soon as there is one."""
     async with world.running(trust=False), asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(world.issuer.wait_ready())
@@ -91,7 +52,7 @@ async def test_there_are_no_identities_before_there_is_an_authority(world: World
         assert world.issuer.identities.authorities == world.roots.bundle.roots
 
 
-async def test_a_certificate_is_an_x509_svid(world: World, tmp_path: Path) -> None:
+async def test_a_certificate_is_an_x509_svid(world: IssuingProcess, tmp_path: Path) -> None:
     """X509-SVID §3.1 and §4, RFC 5280 §4.1.2.6: the name is one URI, and critical since there is no subject."""
     async with world.running():
         assert world.issuer.follow(frozenset({ALICE})) is True
@@ -121,7 +82,7 @@ async def test_a_certificate_is_an_x509_svid(world: World, tmp_path: Path) -> No
     assert not openssl_verifies(tmp_path, chain, world.roots.bundle.roots, at=START + timedelta(hours=25))
 
 
-async def test_another_verifier_agrees(world: World) -> None:
+async def test_another_verifier_agrees(world: IssuingProcess) -> None:
     """The library's own, by the rules of the web."""
     async with world.running():
         world.issuer.follow(frozenset({ALICE}))
@@ -137,7 +98,7 @@ async def test_two_workloads_know_each_other_by_tls(tmp_path: Path) -> None:
     """Each sees the name of the other; with a certificate of another mesh, nobody is let in on either side."""
     # TLS libraries look at the clock of the machine.
     now = {"begin": _today()}
-    ours, others = World(tmp_path / "ours", **now), World(tmp_path / "others", **now)
+    ours, others = IssuingProcess(tmp_path / "ours", **now), IssuingProcess(tmp_path / "others", **now)
     async with ours.running(), others.running():
         ours.issuer.follow(frozenset({ALICE, BOB}))
         others.issuer.follow(frozenset({ALICE}))
@@ -162,7 +123,7 @@ async def test_workloads_of_two_clusters_know_each_other(tmp_path: Path) -> None
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     now = _today()
-    one, other = World(tmp_path, "cluster1", begin=now), World(tmp_path, "cluster2", begin=now)
+    one, other = IssuingProcess(tmp_path, "cluster1", begin=now), IssuingProcess(tmp_path, "cluster2", begin=now)
     root = make_ca("root", end=now + timedelta(days=90))
     issuing = make_ca(
         "issuing", signed_by=root, key=rsa.generate_private_key(65537, 2048), end=now + timedelta(days=60)
@@ -177,7 +138,7 @@ async def test_workloads_of_two_clusters_know_each_other(tmp_path: Path) -> None
     assert shake_hands(tmp_path, one.peer(ALICE), other.peer(BOB)) is not None
 
 
-async def test_the_same_question_changes_nothing(world: World) -> None:
+async def test_the_same_question_changes_nothing(world: IssuingProcess) -> None:
     """The identities stay the same object, which is what translation goes by."""
     async with world.running():
         assert world.issuer.follow(frozenset({ALICE})) is True
@@ -192,7 +153,7 @@ async def test_the_same_question_changes_nothing(world: World) -> None:
         assert world.issuer.revision == revision + 1
 
 
-async def test_what_is_no_spiffe_id_gets_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_no_spiffe_id_gets_nothing(world: IssuingProcess, caplog: pytest.LogCaptureFixture) -> None:
     """And is told once; the others get theirs."""
     bad = {
         f"spiffe://{DOMAIN}/ns/a/sa/ä",
@@ -215,7 +176,7 @@ async def test_what_is_no_spiffe_id_gets_nothing(world: World, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize(("jitter", "hours"), [(0.0, 10.8), (0.5, 12), (1.0, 13.2)])
-async def test_certificates_are_renewed_at_half_their_life(world: World, jitter: float, hours: float) -> None:
+async def test_certificates_are_renewed_at_half_their_life(world: IssuingProcess, jitter: float, hours: float) -> None:
     """Give or take a tenth, so that not all are due at once."""
     world.jitter = jitter
     async with world.running():
@@ -229,7 +190,7 @@ async def test_certificates_are_renewed_at_half_their_life(world: World, jitter:
         assert certificates(world.shown(ALICE).chain)[0].not_valid_after_utc > START + timedelta(hours=hours + 23)
 
 
-async def test_certificates_are_always_valid_for_a_while(world: World) -> None:
+async def test_certificates_are_always_valid_for_a_while(world: IssuingProcess) -> None:
     """A week goes by, and at no moment has one less than ten hours left; one that nobody wants any more is not renewed."""
     async with world.running():
         world.issuer.follow(frozenset({ALICE, BOB}))
@@ -243,7 +204,7 @@ async def test_certificates_are_always_valid_for_a_while(world: World) -> None:
         assert world.issuer.count == 1
 
 
-async def test_many_that_are_due_are_sent_at_once(world: World) -> None:
+async def test_many_that_are_due_are_sent_at_once(world: IssuingProcess) -> None:
     """A change of identities is a translation of the whole mesh."""
     names = frozenset(f"spiffe://{DOMAIN}/ns/a/sa/s{number}" for number in range(120))
     async with world.running():
@@ -255,7 +216,7 @@ async def test_many_that_are_due_are_sent_at_once(world: World) -> None:
         assert world.issuer.soonest_not_after > world.time.now + timedelta(hours=23)
 
 
-async def test_another_intermediate_means_other_certificates(world: World, tmp_path: Path) -> None:
+async def test_another_intermediate_means_other_certificates(world: IssuingProcess, tmp_path: Path) -> None:
     """All at once; those before are as good as they were, and both chains are believed by all."""
     names = frozenset(f"spiffe://{DOMAIN}/ns/a/sa/s{number}" for number in range(120))
     async with world.running():
@@ -277,7 +238,7 @@ async def test_another_intermediate_means_other_certificates(world: World, tmp_p
         assert world.issuer.trust.issuer == world.roots.bundle.signing
 
 
-async def test_other_roots_alone_mean_no_other_certificate(world: World) -> None:
+async def test_other_roots_alone_mean_no_other_certificate(world: IssuingProcess) -> None:
     """While another root is only to be believed."""
     async with world.running():
         world.issuer.follow(frozenset({ALICE}))
@@ -291,7 +252,7 @@ async def test_other_roots_alone_mean_no_other_certificate(world: World) -> None
         assert world.issuer.trust.trusts == world.roots.bundle.trusts
 
 
-async def test_an_authority_that_has_expired_issues_nothing(world: World) -> None:
+async def test_an_authority_that_has_expired_issues_nothing(world: IssuingProcess) -> None:
     """What it issued would be refused; what there is stays, for those whose clock is late."""
     async with world.running():
         world.issuer.follow(frozenset({ALICE}))
@@ -301,7 +262,7 @@ async def test_an_authority_that_has_expired_issues_nothing(world: World) -> Non
     assert set(world.issuer.identities.certificates) == {ALICE}
 
 
-async def test_a_thousand_take_well_under_a_second(world: World) -> None:
+async def test_a_thousand_take_well_under_a_second(world: IssuingProcess) -> None:
     """So that a mesh starts quickly; measured are 0.2 s."""
     async with world.running():
         started = time.perf_counter()
@@ -309,7 +270,9 @@ async def test_a_thousand_take_well_under_a_second(world: World) -> None:
         assert time.perf_counter() - started < 2
 
 
-async def test_keys_are_in_no_representation_and_no_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_keys_are_in_no_representation_and_no_log(
+    world: IssuingProcess, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nor on disk."""
     with caplog.at_level(logging.DEBUG):
         async with world.running():
