@@ -294,6 +294,21 @@ async def test_a_gateway_that_is_gone_closes_its_cluster_and_no_other(mesh: TwoC
         await mesh.answers(FEDERATED, "far")
 
 
+async def test_what_else_a_gateway_passes_on_touches_no_connection(mesh: TwoClusters) -> None:
+    """It learns and forgets other destinations while it passes on requests, and none of these fails."""
+    async with load(mesh, GET.replace(b"web.global", FEDERATED.encode())) as running:
+        await running.settle()
+        before = await passed(mesh, SERVICE_NAME)
+        for _ in range(3):
+            async with mesh.having(virtual()):
+                await running.settle()
+            await running.settle()
+        assert await passed(mesh, SERVICE_NAME) == before
+
+    assert {(one.status, one.upstream) for one in running.exchanges} == {(200, True)}
+    assert running.closed == 0
+
+
 async def test_a_gateway_is_reached_where_the_settings_say(mesh: TwoClusters) -> None:
     """By a host name too, which is looked up; and by its own address again when they say nothing any more. Meanwhile no
     request fails."""
