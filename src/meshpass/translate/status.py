@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.report import ObjectReport
@@ -18,6 +18,7 @@ APPROVAL = {
 UNRESOLVED = frozenset({Reason.BACKEND_NOT_FOUND, Reason.JWKS_SOURCE_MISSING})
 MAX_MESSAGE = 2048
 MAX_FINDINGS = 20
+_TRUTH = {True: "True", False: "False", None: "Unknown"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,21 @@ class Programming:
     """What Envoy said against something that was made from the object."""
 
 
-def build_status(report: ObjectReport, programming: Programming) -> dict[str, Any]:
-    """The status as it goes on the wire, without times."""
+class FurtherCondition(NamedTuple):
+    """An aspect of an object that translation knows nothing of, such as whether a cluster's agent is connected."""
+
+    type: str
+    status: bool | None
+    """None: unknown."""
+    reason: str
+    """One CamelCase word."""
+    message: str = ""
+
+
+def build_status(
+    report: ObjectReport, programming: Programming, further: tuple[FurtherCondition, ...] = ()
+) -> dict[str, Any]:
+    """The status as it goes on the wire, without times; ``further`` conditions follow those that every object has."""
     worst = max((finding.severity for finding in report.findings), default=Severity.NOTE)
     approval = APPROVAL[worst]
     return {
@@ -48,6 +62,10 @@ def build_status(report: ObjectReport, programming: Programming) -> dict[str, An
             _accepted(report, worst),
             _resolved(report),
             _programmed(report, programming, worst),
+            *(
+                _condition(one.type, _TRUTH[one.status], one.reason, one.message[:MAX_MESSAGE], report.generation)
+                for one in further
+            ),
         ],
     }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshpass.api.objectset import ObjectKey
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.report import ObjectReport
-from meshpass.translate.status import MAX_FINDINGS, MAX_MESSAGE, Programming, build_status
+from meshpass.translate.status import MAX_FINDINGS, MAX_MESSAGE, FurtherCondition, Programming, build_status
 
 KEY = ObjectKey("JWTPolicy", "cluster1", "httpbin", "policy")
 
@@ -113,3 +113,20 @@ def test_references_that_lead_nowhere(reason: Reason) -> None:
     """ResolvedRefs is False with the reason; of other findings it knows nothing."""
     assert condition(status(finding(Severity.WARNING, "gone", reason)), "ResolvedRefs") == ("False", reason, "gone")
     assert condition(status(finding(Severity.INVALID)), "ResolvedRefs")[0] == "True"
+
+
+def test_further_conditions_follow_those_of_every_object() -> None:
+    """What is not known is neither true nor false."""
+    report = ObjectReport(generation=3, findings=())
+    further = (
+        FurtherCondition("AgentConnected", False, "Disconnected", "for 3 s"),
+        FurtherCondition("AgentReady", None, "Unknown"),
+    )
+    found = build_status(report, Programming(), further)["conditions"]
+    assert [one["type"] for one in found[:3]] == ["Accepted", "ResolvedRefs", "Programmed"]
+    assert [
+        (one["type"], one["status"], one["reason"], one["message"], one["observedGeneration"]) for one in found[3:]
+    ] == [
+        ("AgentConnected", "False", "Disconnected", "for 3 s", 3),
+        ("AgentReady", "Unknown", "Unknown", "", 3),
+    ]
