@@ -28,7 +28,7 @@ from meshpass.translate.report import ObjectReport
 from meshpass.translate.status import Programming, build_status
 from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
-from meshpass.xds.remote import RemoteState, RemoteStates
+from meshpass.xds.remote import RemoteState, RemoteStates, cluster_of_node, process_node
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class Outputs:
     cache: SnapshotCache
     statuses: StatusWriter
     events: EventRecorder
+    cluster: str
+    """The cluster that this process is in."""
     clusters: frozenset[str]
     """Whose objects get their statuses and events from here."""
     own: RemoteStates
@@ -84,6 +86,7 @@ class Reconciler:
         self._own = outputs.own
         self._trust = outputs.trust
         self._told = outputs.told
+        self._cluster = outputs.cluster
         self._clusters = outputs.clusters
         self._cache = outputs.cache
         self._statuses = outputs.statuses
@@ -310,10 +313,12 @@ class Reconciler:
     def write_statuses(self) -> None:
         """Work out every status from the last report and what the proxies have acknowledged, and have it written."""
         rejections: dict[ObjectRef, list[str]] = {}
-        states = {**{node: self._tell(node) for node in self._published}, **self._remote.states}
+        own = {node: self._tell(node) for node in self._published}
+        self._own.update({**own, process_node(self._cluster): RemoteState(in_sync=True, inputs=self.revisions)})
+        states = {**self._remote.states, **own}
         self._acknowledged = {node: self._acknowledged[node] for node in states if node in self._acknowledged}
         for node, state in states.items():
-            if state.in_sync and self._is_current(state.inputs):
+            if state.in_sync and (node in own or self._is_current(node)):
                 self._acknowledged[node] = self._passes
             for rejection in state.rejections:
                 for source in rejection.sources:
@@ -329,18 +334,17 @@ class Reconciler:
         self._told()
 
     def _tell(self, node: str) -> RemoteState:
-        """How far a proxy of our own is; whoever follows ``local`` knows it afterwards."""
+        """How far a proxy of our own is."""
         state = self._cache.state(node)
-        told = RemoteState(
-            in_sync=state.in_sync, inputs=self.revisions if state.in_sync else {}, rejections=state.rejections
-        )
-        self._own.set(node, told)
-        return told
+        return RemoteState(in_sync=state.in_sync, rejections=state.rejections)
 
-    def _is_current(self, inputs: Mapping[str, str]) -> bool:
-        """True for what was made from the objects that we have as well, as far as both have them."""
+    def _is_current(self, node: str) -> bool:
+        """True for a proxy of another process that works from the objects that we have, as far as both have them."""
+        process = self._remote.state(process_node(cluster_of_node(node)))
+        if process is None:
+            return False
         known = self.revisions
-        return all(inputs[cluster] == known[cluster] for cluster in inputs.keys() & known.keys())
+        return all(process.inputs[name] == known[name] for name in process.inputs.keys() & known.keys())
 
     def _status(
         self, key: ObjectKey, report: ObjectReport, rejections: Mapping[ObjectRef, list[str]]

@@ -141,6 +141,7 @@ class ControlPlane:
                 cache=self.cache,
                 statuses=cast("StatusWriter", self.statuses),
                 events=cast("EventRecorder", self.events),
+                cluster="mgmt",
                 clusters=CLUSTERS,
                 own=self.states,
                 trust=cast("AcknowledgedTrust", FakeTrust()),

@@ -100,6 +100,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
                 cache=cache,
                 statuses=statuses,
                 events=events,
+                cluster=settings.cluster,
                 clusters=settings.clusters,
                 own=states.own,
                 trust=trust.acknowledged,

@@ -97,11 +97,12 @@ def _may_see(kind: str, key: ObjectKey, scope: Scope, secrets: frozenset[ObjectK
 
 
 def select_states(resources: Resources, scope: Scope) -> Resources:
-    """The states of the proxies of other clusters that the scope has; to be called through the memo."""
+    """The states of processes and proxies of other clusters that the scope has; to be called through the memo."""
+    seen = scope.places | {(cluster, "") for cluster, _ in scope.places}
     found = {}
     for node, one in resources.items():
         place = place_of_node(node)
-        if place[0] != scope.cluster and place in scope.places:
+        if place[0] != scope.cluster and place in seen:
             found[node] = one
     return found
 

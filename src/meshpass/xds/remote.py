@@ -15,10 +15,22 @@ class RemoteState:
     """How far a proxy is, in words that mean the same to every process."""
 
     in_sync: bool
-    """True when the proxy has acknowledged the whole Snapshot that was made from ``inputs``."""
+    """True when the proxy has acknowledged the whole Snapshot that was made last."""
     inputs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Cluster → label of its objects (`ObjectStore.revisions`), as they were when that Snapshot was made."""
+    """Of a process, under `process_node`: cluster → label of its objects (`ObjectStore.revisions`), as they were when it made
+    its proxies' Snapshots last. Of a proxy nothing: with every edit all of them would have to be told."""
     rejections: tuple[Rejection, ...] = ()
+
+
+def process_node(cluster: str) -> str:
+    """The name under which the process that serves a cluster's proxies tells how far it is itself."""
+    return f"process~{cluster}~~"
+
+
+def cluster_of_node(node: str) -> str:
+    """The cluster of a proxy or a process; empty for what is neither's id."""
+    parts = node.split("~")
+    return parts[1] if len(parts) == 4 else ""
 
 
 class RemoteStates:
