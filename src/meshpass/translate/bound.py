@@ -11,6 +11,7 @@ from meshpass.translate.gateway import Gateway
 from meshpass.translate.gatewayview import GatewayView, translate_gateway
 from meshpass.translate.resolution import Resolution
 from meshpass.translate.settings import FeatureGates
+from meshpass.translate.sharing import Sharing
 from meshpass.translate.sidecar import Sidecar
 from meshpass.translate.tableroutes import LabelSet, TableRoutes
 from meshpass.translate.tableset import TableSet, make_table_set, restrict_table
@@ -37,18 +38,19 @@ def _bind(  # noqa: PLR0917
 ) -> TableSet:
     home = workspaces.owners.get(place)
     selected = memo.each(_selects, bindings, labels)
-    seen = {home, *workspaces.sharing.sources(home)} if home is not None else set()
-    used = [
-        table
-        for key, table in tables.items()
-        if table.workspace in seen
-        and selected[key]
-        and workspaces.sharing.shares(key, table.labels, table.workspace, home)
-    ]
+    users = memo.each(_users, tables, workspaces.sharing)
+    used = [table for key, table in tables.items() if home in users[key] and selected[key]]
     return memo(
         make_table_set,
         tuple(memo(restrict_table, one, labels) if one.restricted else one for one in used),
     )
+
+
+def _users(key: ObjectKey, table: TableRoutes, sharing: Sharing) -> frozenset[str]:
+    """The workspaces whose sidecars may use a table."""
+    importers = sharing.importers(table.workspace)
+    found = (one for one in importers if sharing.shares(key, table.labels, table.workspace, one))
+    return frozenset({table.workspace, *found})
 
 
 def _selects(_key: ObjectKey, binding: Binding, labels: LabelSet) -> bool:
