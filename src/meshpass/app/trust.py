@@ -14,7 +14,6 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.app.settings import ControlPlaneSettings, Role
 from meshpass.errors import MeshpassError
 from meshpass.identity.acknowledged import AcknowledgedTrust
-from meshpass.identity.givenroot import SECRET_NAME, SECRET_NAMESPACE
 from meshpass.identity.intermediate import IntermediateStore, Sign
 from meshpass.identity.roots import RootStore
 from meshpass.identity.trust import IntermediateState, decode_bundle, decode_intermediate_state, encode_trust
@@ -23,6 +22,7 @@ from meshpass.identity.workload import WorkloadIssuer
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.store import ObjectStore
 from meshpass.relay.facts import Facts
+from meshpass.translate.rootsecret import root_secret
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class MeshTrust:
         for cluster, facts in self._facts.received.items():
             if self.roots is not None and STATE in facts:
                 try:
-                    known[cluster] = decode_intermediate_state(facts[STATE])
+                    known[cluster] = _read_state(cluster, facts[STATE])
                 except MeshpassError as error:
                     logger.warning(
                         "what an agent tells of its identities", extra={"cluster": cluster, "error": str(error)}
@@ -131,7 +131,7 @@ class MeshTrust:
     async def _follow_objects(self, roots: RootStore) -> NoReturn:
         """The user's authority is in a Secret; clusters are registered by their KubernetesClusters."""
         await self._store.wait_synced()
-        key = ObjectKey("Secret", self._settings.management_cluster, SECRET_NAMESPACE, SECRET_NAME)
+        key = root_secret(self._settings.management_cluster)
         while True:
             seen = self._store.revision
             secret = self._store.objects.all(Secret).get(key)
@@ -147,6 +147,13 @@ class MeshTrust:
         except MeshpassError as error:
             logger.warning("the Secret has no root that can be used", extra={"object": str(key), "error": str(error)})
             self._events.record(key, reason="Rejected", message=str(error))
+
+
+def _read_state(cluster: str, data: bytes) -> IntermediateState:
+    state = decode_intermediate_state(data)
+    if state.cluster != cluster:
+        raise MeshpassError(f"it is of cluster {state.cluster!r}, for which this agent does not speak")
+    return state
 
 
 def _decode(secret: Secret, name: str) -> str:

@@ -15,12 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from meshpass.errors import MeshpassError
 from meshpass.identity.authority import Authority, is_signed_by
 from meshpass.identity.pem import parse_certificates, parse_private_key
+from meshpass.translate.rootsecret import SECRET_NAME, SECRET_NAMESPACE
 
 Kind = TypeVar("Kind", bound=x509.ExtensionType)
-
-SECRET_NAMESPACE = "gloo-mesh"  # noqa: S105 (the name of a namespace)
-SECRET_NAME = "meshpass-root-ca"  # noqa: S105 (the name of an object)
-"""Where the Secret is, in the management cluster."""
 
 _SHORTEST_RSA = 2048
 _HINT = f"the Secret {SECRET_NAMESPACE}/{SECRET_NAME} needs a CA certificate with its chain in tls.crt, and its key in tls.key"

@@ -12,13 +12,14 @@ from typing import NoReturn
 
 from meshpass.errors import MeshpassError
 from meshpass.identity.authority import Authority, make_root, sign_intermediate
-from meshpass.identity.givenroot import SECRET_NAME, SECRET_NAMESPACE, parse_given_root
+from meshpass.identity.givenroot import parse_given_root
 from meshpass.identity.intermediate import Sign
 from meshpass.identity.pem import fingerprint
 from meshpass.identity.rootfile import RootFile, load_roots, save_roots
 from meshpass.identity.rotation import Late, RootSet, Rotation, advance, begin, find_late
 from meshpass.identity.spiffe import check_trust_domain
 from meshpass.identity.trust import IntermediateState, Phase, TrustBundle
+from meshpass.translate.rootsecret import SECRET_NAME, SECRET_NAMESPACE
 
 logger = logging.getLogger(__name__)
 

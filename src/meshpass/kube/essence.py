@@ -55,6 +55,8 @@ def decode_essence(body: bytes) -> Essence:
         raise ManifestError(f"no JSON: {error}") from error
     except UnicodeDecodeError as error:
         raise ManifestError("no UTF-8") from error
+    except RecursionError as error:
+        raise ManifestError("too deep") from error
     if not isinstance(raw, dict):
         raise ManifestError("no object")
     return Essence(body, parse_object(raw))

@@ -182,9 +182,6 @@ class ObjectStore:
             self._stored.setdefault(Source(key.cluster, key.kind), {})[key] = self._touched[key] = stored
         self._complete.update(Source(*place) for place in restored.complete)
         self._labels.update(restored.labels)
-        # Above every label that was given before, whatever the clock says by now.
-        known = [label.start + 1 for text in restored.labels.values() if (label := parse_label(text)) is not None]
-        self._label = Label(max(self._label.start, *known, 0), 0)
         self._apply(own_change=False)
 
     def replace(self, cluster: str, kind: ResourceKind, items: Sequence[Raw], version: str) -> None:
@@ -260,7 +257,9 @@ class ObjectStore:
     def _label_own(self, changed: Iterable[str]) -> None:
         unlabelled = {source.cluster for source in self._kinds if source.cluster not in self._labels}
         for cluster in sorted({one for one in changed if self.is_own(one)} | unlabelled):
-            self._label = self._label.next()
+            # Above every label that was given before, whatever the clock says by now. What others say of theirs is theirs.
+            before = parse_label(self._labels.get(cluster, ""))
+            self._label = max(self._label, before or self._label).next()
             self._labels[cluster] = self._told[cluster] = str(self._label)
 
     def _write_log(self) -> None:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 MAX_LABEL_BYTES = 64
 MAX_NAME_BYTES = 1024
+MAX_GENERATION = 2**63 - 1
+"""What Kubernetes has, and a database too."""
 
 
 class Inbox:
@@ -88,6 +90,8 @@ class Inbox:
         metadata = found.metadata
         if type(found) is not KIND_BY_NAME[kind].type or (metadata.namespace, metadata.name) != key[2:]:
             raise XdsProtocolError(f"is {type(found).__name__} {metadata.namespace}/{metadata.name}")
+        if not 0 <= metadata.generation <= MAX_GENERATION:
+            raise XdsProtocolError("has a generation that there is not")
         return essence
 
     def _check_cluster(self, cluster: str) -> None:

@@ -49,7 +49,7 @@ def decode_state(body: bytes) -> RemoteState:
     """What the bytes say. Raises XdsProtocolError."""
     try:
         found = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise XdsProtocolError(f"no state of a proxy: {error}") from error
     rejections = tuple(
         Rejection(
@@ -65,6 +65,6 @@ def decode_state(body: bytes) -> RemoteState:
 
 
 def place_of_node(node: str) -> tuple[str, str]:
-    """Cluster and namespace of a proxy; both empty for what is no proxy's id."""
+    """Cluster and namespace of a proxy, of a process its cluster; both empty for what is neither's id."""
     parts = node.split("~")
     return (parts[1], parts[2]) if len(parts) == 4 else ("", "")

@@ -13,6 +13,7 @@ from meshpass.memo import Memo
 from meshpass.relay.visibility import Scope
 from meshpass.translate.credential import credential_key
 from meshpass.translate.gatewaycertificate import SECOND_SUFFIX
+from meshpass.translate.rootsecret import root_secret
 from meshpass.translate.workspace import WorkspaceIndex
 
 References = Mapping[ObjectKey, tuple[ObjectKey, ...]]
@@ -28,13 +29,14 @@ def find_references(objects: ObjectSet, memo: Memo) -> tuple[References, ...]:
 
 
 def used_secrets(
-    references: tuple[References, ...], index: WorkspaceIndex, scope: Scope | None
+    references: tuple[References, ...], index: WorkspaceIndex, scope: Scope | None, management_cluster: str
 ) -> frozenset[ObjectKey]:
     """The Secrets that an object of their own workspace refers to, one that the scope has; None: any object.
 
-    Whoever names a Secret of another workspace is told that it may not, and does not get it either.
+    Whoever names a Secret of another workspace is told that it may not, and does not get it either. That of the mesh's
+    root is for nobody.
     """
-    return frozenset(
+    found = frozenset(
         secret
         for of_kind in references
         for key, secrets in of_kind.items()
@@ -42,6 +44,7 @@ def used_secrets(
         for secret in secrets
         if index.owner(secret) == index.owner(key) is not None
     )
+    return found - {root_secret(management_cluster)}
 
 
 def gateway_secrets(

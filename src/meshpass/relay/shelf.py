@@ -132,7 +132,8 @@ class Shelf:
         self._memo.next_generation()
 
     def _used_secrets(self, index: WorkspaceIndex, scope: Scope | None) -> frozenset[ObjectKey]:
-        return self._memo(used_secrets, find_references(self._store.objects, self._memo), index, scope)
+        references = find_references(self._store.objects, self._memo)
+        return self._memo(used_secrets, references, index, scope, self._management_cluster)
 
     def _objects(self, kind: str) -> Mapping[ObjectKey, Resource]:
         return self._memo.each(make_object, self._store.essences.get(kind, _NO_BODIES), object_type(kind))

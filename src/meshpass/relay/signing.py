@@ -35,5 +35,5 @@ def decode_sign_request(body: bytes) -> SignRequest:
     """What the bytes say. Raises XdsProtocolError."""
     try:
         return msgspec.json.decode(body, type=SignRequest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise XdsProtocolError(f"no request for a certificate: {error}") from error

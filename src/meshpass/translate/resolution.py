@@ -22,7 +22,7 @@ from meshpass.translate.age import by_age
 from meshpass.translate.binding import Binding, translate_binding
 from meshpass.translate.catalog import Catalog, make_catalog
 from meshpass.translate.clusterdomain import find_domains
-from meshpass.translate.credential import index_credentials
+from meshpass.translate.credential import Credentials, index_credentials
 from meshpass.translate.eastwest import NO_EAST_WEST, EastWest, FoundEastWest, find_east_west
 from meshpass.translate.eastwestlistener import NO_EXPOSURE, Exposure, find_exposure
 from meshpass.translate.endpointindex import EndpointIndex, index_endpoints
@@ -37,6 +37,7 @@ from meshpass.translate.keyresolution import KeyContext, find_sources, resolve_k
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.peer import find_accepting
 from meshpass.translate.precedence import Winners, decide
+from meshpass.translate.rootsecret import without_root
 from meshpass.translate.routetable import translate_table
 from meshpass.translate.selection import (
     ClassIndex,
@@ -110,6 +111,7 @@ def resolve(  # noqa: PLR0917
     memo: Memo,
 ) -> Resolution:
     """Resolve workspaces, destinations, tables, policies, and precedence among them."""
+    secrets = memo(without_root, objects.all(Secret), settings.management_cluster)
     workspaces = memo(
         index_workspaces,
         objects.all(Workspace),
@@ -125,7 +127,8 @@ def resolve(  # noqa: PLR0917
         contents,
         memo,
     )
-    catalog = _make_catalog(objects, workspaces, files, settings, memo)
+    credentials = memo(index_credentials, secrets, objects.all(ExternalService), files, memo)
+    catalog = _make_catalog(objects, workspaces, credentials, settings, memo)
     sidecars = memo(find_sidecars, objects.all(Pod), objects.all(Service))
     access = resolve_access(
         objects,
@@ -145,7 +148,7 @@ def resolve(  # noqa: PLR0917
         memo(find_accepting, sidecars, access.modes) if identities.trust_domain else None,
         memo,
     )
-    context = memo(_key_context, objects.all(Secret), catalog, endpoints, workspaces, key_sets)
+    context = memo(_key_context, secrets, catalog, endpoints, workspaces, key_sets)
     known = memo(know_tables, objects.all(RouteTable), workspaces, objects.problems, memo)
     translated = memo(_translate_tables, known, catalog, memo)
     settled = memo(
@@ -167,7 +170,7 @@ def resolve(  # noqa: PLR0917
         objects.all(VirtualGateway),
         objects.all(Pod),
         objects.all(Service),
-        objects.all(Secret),
+        secrets,
         files,
         workspaces,
         objects.problems,
@@ -192,7 +195,7 @@ def resolve(  # noqa: PLR0917
         workspaces=workspaces,
         catalog=catalog,
         endpoints=endpoints,
-        secrets=objects.all(Secret),
+        secrets=secrets,
         files=files,
         sidecars=sidecars,
         gateways=gateways,
@@ -215,20 +218,19 @@ def resolve(  # noqa: PLR0917
 
 
 def _make_catalog(
-    objects: ObjectSet, workspaces: WorkspaceIndex, files: FileCredentials, settings: TranslateSettings, memo: Memo
+    objects: ObjectSet, workspaces: WorkspaceIndex, credentials: Credentials, settings: TranslateSettings, memo: Memo
 ) -> Catalog:
-    external_services = objects.all(ExternalService)
     return memo(
         make_catalog,
         objects.all(Service),
-        external_services,
+        objects.all(ExternalService),
         objects.all(ExternalEndpoint),
         objects.all(VirtualDestination),
         workspaces,
         memo(_clusters, objects.all(KubernetesCluster), objects.all(Namespace), settings.management_cluster),
         memo(find_domains, objects.all(KubernetesCluster), settings.management_cluster),
         settings.system_authorities,
-        memo(index_credentials, objects.all(Secret), external_services, files, memo),
+        credentials,
         objects.problems,
         memo,
     )
