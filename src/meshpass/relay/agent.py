@@ -147,6 +147,10 @@ class RelayAgent:
             finally:
                 self._channel = None
                 self._note(connected=False, error=ended)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # A TaskGroup of which a task fails while it is cancelled raises the failure alone (Python 3.11).
+            raise asyncio.CancelledError
         return refused
 
     async def _talk(self, channel: grpc.aio.Channel) -> None:

@@ -148,7 +148,7 @@ class RelayServer:
             request = decode_sign_request(body)
             chain = await self._sign(peer.cluster, request.purpose, request.csr)
         except MeshpassError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return chain.encode()
 
     def _target(self, cluster: str) -> Target | None:
@@ -163,7 +163,7 @@ class RelayServer:
         connection = self._connection(peer.cluster)
         ending = connection.open(method)
         logger.info("agent connected", extra={"cluster": peer.cluster, "method": method})
-        code, details = grpc.StatusCode.OK, ""
+        code, details, gone = grpc.StatusCode.OK, "", False
         try:
             # Tells the agent that it was let in, before there is anything to say.
             await context.send_initial_metadata(())
@@ -178,11 +178,16 @@ class RelayServer:
         except* MeshpassError as group:
             code, details = grpc.StatusCode.INVALID_ARGUMENT, str(_first(group))
             logger.warning("stream of an agent ended", extra={"cluster": peer.cluster, "error": details})
+        except* grpc.aio.BaseError:
+            gone = True
         finally:
             connection.close(method, ending)
             logger.info("agent disconnected", extra={"cluster": peer.cluster, "method": method})
+        if gone:
+            # The client went while it was written to: there is nobody to tell a status, which gRPC would try.
+            raise asyncio.CancelledError
         if code is not grpc.StatusCode.OK:
-            await context.abort(code, details)
+            await _abort(context, code, details)
 
     async def _wait_ending(self, ending: asyncio.Future[str], peer: Peer) -> tuple[grpc.StatusCode, str]:
         try:
@@ -201,17 +206,17 @@ class RelayServer:
             self._strangers += 1
             if self._strangers == 1:
                 logger.warning("refused a client that is no agent of this mesh", extra={"peer": context.peer()})
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the certificate is not that of an agent of this mesh")
-        elif not self._shelf.ready:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "the management cluster has not been read yet")
-        elif peer.cluster not in self._shelf.registered:
+            await _abort(
+                context, grpc.StatusCode.UNAUTHENTICATED, "the certificate is not that of an agent of this mesh"
+            )
+        if not self._shelf.ready:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, "the management cluster has not been read yet")
+        if peer.cluster not in self._shelf.registered:
             reason = f"cluster {peer.cluster} is not registered"
             if self._connection(peer.cluster).refuse(reason):
                 logger.warning("agent refused", extra={"cluster": peer.cluster, "reason": reason})
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, reason)
-        else:
-            return peer
-        raise AssertionError("abort raises")
+            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, reason)
+        return peer
 
     def _connection(self, cluster: str) -> Connection:
         return self._connections.setdefault(cluster, Connection(cluster, self._clock))
@@ -235,6 +240,16 @@ class RelayServer:
             self._facts.forget(cluster)
         gone = tuple(node for node in self._remote.states if place_of_node(node)[0] not in registered)
         self._remote.update({}, gone)
+
+
+async def _abort(context: grpc.aio.ServicerContext[bytes, bytes], code: grpc.StatusCode, details: str) -> NoReturn:
+    """End the call with this status; raises what gRPC expects of a handler whose call has ended."""
+    try:
+        await context.abort(code, details)
+    except grpc.aio.InternalError:
+        # The client has gone before it could be told.
+        raise asyncio.CancelledError from None
+    raise AssertionError("abort raises")
 
 
 async def _run(work: Callable[[Peer], Awaitable[None]], peer: Peer) -> None:
