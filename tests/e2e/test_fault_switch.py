@@ -11,9 +11,8 @@ from typing import TypeVar
 
 import psutil
 import pytest
-from click.testing import Result
 from tests.support.mesh import Mesh, running_mesh
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from meshpass.cli.main import build_app
 from meshpass.localmesh.directory import MeshRecord

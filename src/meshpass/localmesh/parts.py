@@ -93,8 +93,8 @@ def _control_part(one: ControlPart) -> Part:
     server = one.process.role is Role.MANAGEMENT_SERVER
 
     async def settled(running: bool) -> None:
-        if running:
-            await wait_answering(one.process.control_socket)
+        while running and not await is_answering(one.process.control_socket):  # noqa: ASYNC110 - it is another process
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     return Part(
         kind=PartKind.MANAGEMENT_SERVER if server else PartKind.AGENT,
@@ -104,15 +104,13 @@ def _control_part(one: ControlPart) -> Part:
     )
 
 
-async def wait_answering(control_socket: Path) -> None:
-    """A process of the control plane answers there. Waits for ever, if need be."""
-    while True:
-        try:
-            await asyncio.to_thread(read_raw_status, control_socket)
-        except LocalMeshError:
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        else:
-            return
+async def is_answering(control_socket: Path) -> bool:
+    """True where a process of the control plane answers."""
+    try:
+        await asyncio.to_thread(read_raw_status, control_socket)
+    except LocalMeshError:
+        return False
+    return True
 
 
 def _workload_parts(one: WorkloadParts) -> Iterator[Part]:

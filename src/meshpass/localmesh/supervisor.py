@@ -159,7 +159,7 @@ async def _run_everything(
         await stack.enter_async_context(running_children(one.envoy for one in workloads))
         startup = Startup(record=record.record, state=state, workloads=mesh.workloads)
         if controls:
-            await startup.wait_answering()
+            await startup.wait_answering(controls)
             _announce_step(announce, f"management server and {_count(len(controls) - 1, 'agent')} answer", started)
         await startup.wait_in_sync()
         _announce_step(announce, f"{_count(len(mesh.workloads), 'proxy', 'proxies')} in sync", started)

@@ -17,8 +17,8 @@ def line(time, who):
 
 
 def test_kept_records_are_in_the_order_of_time():
-    """Each log is, so all of them are."""
-    logs = [[line(1.0, "a"), line(4.0, "a")], [line(2.0, "b"), line(3.0, "b"), line(5.0, "b")], []]
+    """Although a process is told of some a little later."""
+    logs = [[line(4.0, "a"), line(1.0, "a")], [line(2.0, "b"), line(3.0, "b"), line(5.0, "b")], []]
 
     found = [json.loads(one) for one in merge_kept([iter(log) for log in logs])]
     assert [one["time"] for one in found] == [1.0, 2.0, 3.0, 4.0, 5.0]
