@@ -36,6 +36,7 @@ RUN = (
     "claim-based-routing",
     "routing",
     "delegation",
+    "workspaces",
     "cors",
     "retries-and-timeouts",
     "fault-injection",
