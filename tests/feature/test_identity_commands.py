@@ -174,8 +174,7 @@ async def test_a_root_is_rotated_while_the_command_waits(plane: Plane) -> None:
         assert before not in plane.roots.bundle.trusts
         assert plane.issuer.identities.certificates[NAME] != shown
         assert plane.issuer.trust.issuer == plane.roots.bundle.signing
-    assert "believed by everyone" in done.stderr
-    assert "the root is the new one" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("the root is the new one")
 
 
 async def test_who_is_late_is_told(plane: Plane) -> None:

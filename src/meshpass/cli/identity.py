@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _ASK_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _SHOWN_DIGITS = 16
+_PHASES = {
+    "trust-both": "everyone is to believe a new root beside the old one",
+    "sign-new": "everyone gets certificates of the new root",
+    "drop-old": "everyone is to forget the old root",
+    "steady": "the root is the new one",
+}
 
 
 class IdentityFormat(Enum):
@@ -68,11 +74,13 @@ def rotate_root(directory: option.Directory = None, timeout: Timeout = "2m") -> 
 
         seconds = parse_duration(timeout)
         process = _processes(directory)[0]
-        answer = _ask(process, "POST", "/v1/identity/rotate-root")
-        _say_phase(answer)
+        old = _ask(process, "GET", "/v1/identity")["signing"]
+        _ask(process, "POST", "/v1/identity/rotate-root")
         if seconds <= 0:
+            say_step("a new root is on its way")
             return
-        if not _poll(process, seconds, lambda now: now["rotation"]["phase"] == "steady", _Phases(answer).tell):
+        phases = _Phases(old)
+        if not _poll(process, seconds, phases.is_over, phases.tell):
             waiting = describe_waiting(_ask_any([process]))
             raise LocalMeshError(
                 f"the root is not rotated after {timeout}: {waiting}" if waiting else f"not rotated after {timeout}",
@@ -157,27 +165,22 @@ def describe_waiting(answer: dict[str, Any]) -> str:
 
 
 class _Phases:
-    """Tells each phase once."""
+    """Tells each phase of the rotation from an old root once."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self._told = answer["rotation"]["phase"]
+    def __init__(self, old: str) -> None:
+        self._old = old
+        self._told = ""
+
+    def is_over(self, answer: dict[str, Any]) -> bool:
+        """True once another root signs, and nobody is waited for."""
+        rotation = answer["rotation"]
+        return bool(rotation["phase"] == "steady" and answer["signing"] != self._old)
 
     def tell(self, answer: dict[str, Any]) -> None:
-        if answer["rotation"]["phase"] != self._told:
-            self._told = answer["rotation"]["phase"]
-            _say_phase(answer)
-
-
-def _say_phase(answer: dict[str, Any]) -> None:
-    match answer["rotation"]["phase"]:
-        case "trust-both":
-            say_step("the old root and a new one are to be believed by everyone")
-        case "sign-new":
-            say_step("everyone gets certificates of the new root")
-        case "drop-old":
-            say_step("the old root is to be forgotten by everyone")
-        case _:
-            say_step("the root is the new one")
+        phase = answer["rotation"]["phase"]
+        if phase != self._told and (phase != "steady" or self.is_over(answer)):
+            self._told = phase
+            say_step(_PHASES[phase])
 
 
 def _poll(
