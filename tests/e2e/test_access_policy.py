@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +14,13 @@ from tests.support.access_objects import access_policy, allow, by_account, by_to
 from tests.support.envoy_mesh import CALLER, CLIENT, GUARDED, EnvoyMesh, run_envoy_mesh
 from tests.support.http_client import Answer
 from tests.support.jwt_objects import DENIED, MISSING, bearer, provider
-from tests.support.mesh_issuer import MeshIssuer
-from tests.support.objects import jwt_policy
+from tests.support.load import Load, Timeline
+from tests.support.mesh_issuer import MeshIssuer, account
+from tests.support.objects import jwt_policy, key_of, read_objects
+from tests.support.peer_client import call_as
 from tests.support.tokens import DEV, DEV_ISSUER, LOGIN, LOGIN_ISSUER, sign
+
+from meshpass.translate.sidecar import OUTBOUND_PORT
 
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
@@ -303,3 +310,131 @@ async def test_what_is_only_tried_refuses_nothing_and_is_counted(mesh: EnvoyMesh
         assert (await ask(mesh), await ask(mesh, node=CALLER)) == (ALLOWED, ALLOWED)
     after = [await mesh.counted(GUARDED, prefix + name) for name in ("shadow_allowed", "shadow_denied")]
     assert [new - old for new, old in zip(after, before, strict=True)] == [2, 2]
+
+
+async def test_a_mode_that_is_asked_for_holds(mesh: EnvoyMesh) -> None:
+    """STRICT refuses who shows nothing; with DISABLE nobody shows who they are, and callers know."""
+    async with mesh.having(access_policy(mode="STRICT")):
+        await cut_off(mesh)
+        assert await ask(mesh) == ALLOWED
+    for mode in ("DISABLE", ""):
+        async with mesh.having(access_policy(mode=mode)):
+            assert await ask(mesh) == verdict(await mesh.request_inbound()) == ALLOWED
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await call_as(mesh, account("client"))
+    assert (await call_as(mesh, account("client")))[0] == 200
+
+
+ISOLATED = {"options": {"serviceIsolation": {"enabled": True}}}
+EXPORTING = ISOLATED | {"exportTo": [{"workspaces": [{"name": "elsewhere"}]}]}
+IMPORTING = {"importFrom": [{"workspaces": [{"name": "mesh"}]}]}
+STRANGER = account("stranger", "elsewhere")
+
+
+def settings(namespace: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "admin.gloo.solo.io/v2",
+        "kind": "WorkspaceSettings",
+        "metadata": {"name": "settings", "namespace": namespace},
+        "spec": spec,
+    }
+
+
+async def test_an_isolated_workspace_lets_in_its_own_and_those_who_import(mesh: EnvoyMesh) -> None:
+    """Others are refused, and so is who shows nothing."""
+    assert (await call_as(mesh, STRANGER))[0] == 200
+    for owner, user, may in (
+        (ISOLATED, {}, False),
+        (ISOLATED, IMPORTING, False),
+        (EXPORTING, {}, False),
+        (EXPORTING, IMPORTING, True),
+    ):
+        async with mesh.having(settings("httpbin", **owner), settings("elsewhere", **user)):
+            await cut_off(mesh)
+            assert (await ask(mesh), await ask(mesh, node=CALLER)) == (ALLOWED, ALLOWED)
+            status, body = await call_as(mesh, STRANGER)
+            assert (status, body) == (403, DENIED) if not may else status == 200
+
+
+async def test_a_policy_takes_the_place_of_isolation_but_for_its_tls(mesh: EnvoyMesh) -> None:
+    """It lets in whom isolation does not, and refuses whom isolation lets in."""
+    isolated = settings("httpbin", **EXPORTING)
+    async with mesh.having(isolated, settings("elsewhere", **IMPORTING), access_policy(allow(by_account("client")))):
+        await cut_off(mesh)
+        assert (await ask(mesh), await ask(mesh, node=CALLER)) == (ALLOWED, REFUSED)
+        assert (await call_as(mesh, STRANGER))[0] == 403
+    async with mesh.having(isolated, access_policy(allow(), mode="DISABLE")):
+        await cut_off(mesh)
+        assert (await call_as(mesh, STRANGER))[0] == 200
+
+
+async def test_service_accounts_of_others_are_selected_where_they_import(mesh: EnvoyMesh) -> None:
+    """Else a name of theirs means nobody."""
+    policy = access_policy(allow(by_account("stranger")))
+    async with mesh.having(policy):
+        assert (await call_as(mesh, STRANGER))[0] == 403
+        exporting = settings("httpbin", exportTo=EXPORTING["exportTo"])
+        async with mesh.having(exporting, settings("elsewhere", **IMPORTING)):
+            assert (await call_as(mesh, STRANGER))[0] == 200
+
+
+async def cut_off(mesh: EnvoyMesh) -> None:
+    """Returns once who shows nothing is cut off: workers follow soon after the acknowledgement."""
+    async with asyncio.timeout(5):
+        while True:
+            mesh.client.close()
+            try:
+                await mesh.request_inbound()
+            except ConnectionError:
+                return
+
+
+@pytest.mark.timeout(120)
+async def test_edits_under_load_answer_nothing_wrong(mesh: EnvoyMesh) -> None:
+    """Every answer is that of a state that may have answered it, and no connection fails: rules, tokens, modes, all at once."""
+    by_client, by_caller = allow(by_account("client")), allow(by_account("caller"))
+    by_dev = allow(by_token(f"{DEV_ISSUER}/*"), by_account("caller"))
+    states: tuple[tuple[list[dict[str, Any]], dict[str, tuple[int, ...]]], ...] = (
+        ([], {"client": (200, 200), "caller": (200, 200)}),
+        ([access_policy(by_client)], {"client": (200, 200), "caller": (403, 403)}),
+        ([access_policy(by_client, by_caller)], {"client": (200, 200), "caller": (200, 200)}),
+        ([access_policy(by_caller, mode="STRICT")], {"client": (403, 403), "caller": (200, 200)}),
+        ([access_policy(by_dev), tokens()], {"client": (401, 200), "caller": (401, 200)}),
+        ([access_policy(by_client), tokens(requiredScopes=["nothing"])], {"client": (401, 403), "caller": (401, 403)}),
+        (
+            [access_policy(by_dev), tokens(validationPolicy="ALLOW_MISSING")],
+            {"client": (403, 200), "caller": (200, 200)},
+        ),
+        ([access_policy({})], {"client": (403, 403), "caller": (403, 403)}),
+        ([access_policy(by_client, mode="STRICT")], {"client": (200, 200), "caller": (403, 403)}),
+        ([tokens()], {"client": (401, 200), "caller": (401, 200)}),
+    )
+    plain = b"GET http://guarded:8000/get HTTP/1.1\r\nHost: guarded:8000\r\n\r\n"
+    requests = [plain, plain[:-2] + f"X-Auth: Bearer {DEV_TOKEN}\r\n\r\n".encode()]
+    timeline = Timeline()
+    order = [0]
+    chosen = random.Random(7)
+    async with (
+        Load((mesh.address(CLIENT), OUTBOUND_PORT), timeline, requests, clients=3, seed=1) as one,
+        Load((mesh.address(CALLER), OUTBOUND_PORT), timeline, requests, clients=3, seed=2) as other,
+    ):
+        held: list[dict[str, Any]] = []
+        for _ in range(40):
+            order.append(chosen.randrange(len(states)))
+            wanted = states[order[-1]][0]
+            timeline.begin()
+            mesh.objects = mesh.objects.with_changes(read_objects(*wanted), map(key_of, held))
+            await mesh.publish()
+            timeline.acknowledge()
+            await one.settle()
+            await other.settle()
+            held = wanted
+    await mesh.delete(*held)
+    for name, load in (("client", one), ("caller", other)):
+        assert len(load.exchanges) > 400
+        assert load.closed == 0
+        for exchange in load.exchanges:
+            meant = {
+                states[order[state]][1][name][exchange.request] for state in range(exchange.first, exchange.last + 1)
+            }
+            assert exchange.status in meant

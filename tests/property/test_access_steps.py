@@ -68,12 +68,14 @@ def snapshot(number: int) -> Snapshot:
 
 
 def check(*way: int, order: int) -> None:
-    """At every moment of a way, what the ends of its present part agree on is the answer.
+    """At every moment of a way, what the ends of its present part agree on is the answer, on new connections and on old.
 
     A newer target, of which there may be several, comes when a part of the steps to the one before is taken.
     """
     model, has = AccessModel(snapshot(way[0])), snapshot(way[0])
-    agreed = answers(model)
+    agreed, kept = answers(model), model.bound
+    plain = any(STATES[number][2] == "DISABLE" for number in way)
+    open_ones = [call for call in CALLS if model.accepts(call, kept)]
     for index, number in enumerate(way[1:], 1):
         target = snapshot(number)
         after = answers(AccessModel(target))
@@ -92,6 +94,11 @@ def check(*way: int, order: int) -> None:
                         if (before := agreed[call]) == after[call] and before is not None and now[call] != before
                     }
                     assert wrong == {}, (way, resource.name)
+                    for call in open_ones:
+                        meant = agreed[call] if agreed[call] == after[call] else None
+                        # Who showed an identity may come again without one where nobody is to show one any more.
+                        if meant or (meant is False and (call.identity is None or not plain)):
+                            assert model.passes(call, kept) is meant, (way, resource.name, call)
             has = step
         agreed = {call: after[call] if agreed[call] == after[call] else None for call in CALLS}
         if index == len(way) - 1:

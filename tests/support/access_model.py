@@ -58,9 +58,18 @@ class AccessModel:
         """The resource is there, in the place of the one of its name."""
         self.has[resource.type_url, resource.name] = resource
 
-    def passes(self, call: Call) -> bool:
-        """True if the application gets the request."""
-        chain = self._chain(call)
+    @property
+    def bound(self) -> Resource:
+        """The listener as it is now: connections that begin now keep it."""
+        return self.has[LISTENER, self.listener]
+
+    def accepts(self, call: Call, bound: Resource) -> bool:
+        """True where a connection for the call can begin."""
+        return self._chain(call, bound) is not None
+
+    def passes(self, call: Call, bound: Resource | None = None) -> bool:
+        """True if the application gets the request, on a connection that began with that listener, or that begins now."""
+        chain = self._chain(call, bound or self.bound)
         if chain is None:
             return False
         manager = read_any(chain.filters[-1].typed_config, HttpConnectionManager)
@@ -72,8 +81,9 @@ class AccessModel:
             return False
         return not any(self._denies(one, name, call, payloads) for one in RBAC_FILTERS)
 
-    def _chain(self, call: Call) -> Any:
-        message = read_any(self._unpack(LISTENER, self.listener), Listener)
+    @staticmethod
+    def _chain(call: Call, bound: Resource) -> Any:
+        message = read_any(DiscoveryResource.FromString(bound.wire).resource, Listener)
         for chain in message.filter_chains:
             mutual = chain.HasField("transport_socket")
             if mutual is (call.identity is not None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from envoy.config.listener.v3.listener_components_pb2 import Filter
 from envoy.config.rbac.v3.rbac_pb2 import RBAC as RBAC_RULES
@@ -19,29 +19,37 @@ from meshpass.ir import AccessRule, AccessRules, PolicySet
 
 TRIAL_PREFIX = "trial."
 """Before the names of the statistics, and of the dynamic metadata, about rules that refuse nothing."""
+_NUMBERED = "~"
 
 
 def build_access_filter(policies: PolicySet) -> Resource:
     """403 ``RBAC: access denied`` on the ports of the classes that have rules, for what none of the rules allows."""
     message = RBAC()
-    enforced = {name: access.rules for name, access in policies.access.items() if access.rules is not None}
-    trial = {name: access.trial for name, access in policies.access.items() if access.trial is not None}
+    enforced = {name: one for name, one in _each(policies.access) if one.rules is not None}
+    trial = {name: one for name, one in _each(policies.access) if one.trial is not None}
     if enforced:
-        message.rules.CopyFrom(_deny(enforced, policies.access))
+        denied = {name: _deny(name, one.rules or (), one) for name, one in enforced.items()}
+        message.rules.CopyFrom(RBAC_RULES(action=RBAC_RULES.DENY, policies=denied))
     if trial:
-        message.shadow_rules.CopyFrom(_deny(trial, policies.access))
+        denied = {name: _deny(name, one.trial or (), one) for name, one in trial.items()}
+        message.shadow_rules.CopyFrom(RBAC_RULES(action=RBAC_RULES.DENY, policies=denied))
         message.shadow_rules_stat_prefix = TRIAL_PREFIX
     return build_extension_config(ACCESS_FILTER, message, policies.sources)
 
 
-def _deny(rules: Mapping[str, tuple[AccessRule, ...]], access: Mapping[str, AccessRules]) -> RBAC_RULES:
-    """A policy for each class, named by it, for the requests that are not allowed."""
-    return RBAC_RULES(
-        action=RBAC_RULES.DENY,
-        policies={
-            name: Policy(permissions=[of_class(name)], principals=[_not_allowed(rules[name], access[name])])
-            for name in sorted(rules)
-        },
+def _each(access: Mapping[str, AccessRules]) -> Iterator[tuple[str, AccessRules]]:
+    """All rules, by the name of their class, to which a number comes where there are several for one."""
+    for name, one in sorted(access.items()):
+        yield name, one
+        for number, other in enumerate(one.also, 2):
+            yield f"{name}{_NUMBERED}{number}", other
+
+
+def _deny(name: str, rules: tuple[AccessRule, ...], access: AccessRules) -> Policy:
+    """Is for the requests of a class that are not allowed."""
+    return Policy(
+        permissions=[of_class(name.partition(_NUMBERED)[0])],
+        principals=[_not_allowed(rules, access)],
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from meshpass.envoy.access_move import who_may_call
 from meshpass.ir import InboundListener, Listener, PhasePolicies, PolicySet, Proxy, RouteConfiguration, VirtualHost
 
 RENAMED = "+"
@@ -20,15 +19,11 @@ RENAMED = "+"
 def rename_contested(old: Proxy, new: Proxy) -> Proxy | None:
     """``new``, with other names for the classes that mean something else in ``old``; None if names can stay.
 
-    They can where only routes change, or only what classes mean, and that in one filter.
+    They can where only routes change, or only what classes mean. Where a workload is called, no route leaves its class
+    (``joint_move``).
     """
     routes = _contested(old.policies, new.policies) if _hosts(old) != _hosts(new) else {}
-    inbound = (
-        _contested(old.inbound_policies, new.inbound_policies)
-        if old.listeners != new.listeners
-        else _torn(old.inbound_policies, new.inbound_policies)
-    )
-    return rename_classes(new, routes, inbound) if routes or inbound else None
+    return rename_classes(new, routes, {}) if routes else None
 
 
 def rename_all(proxy: Proxy, mark: str, *, outbound: bool, inbound: bool) -> Proxy:
@@ -80,29 +75,7 @@ def _contested(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
     return {name: _free(name, known) for name in both if _meaning(old, name) != _meaning(new, name)}
 
 
-def _torn(old: PolicySet, new: PolicySet) -> Mapping[str, str]:
-    """The same, for classes that are to require another token and to let others call.
-
-    Those are two filters, which Envoy switches one after the other: between them, either what both sides refuse would
-    pass, or what both let pass would be refused. A listener is switched as a whole.
-    """
-    if old is new or old.access is new.access:
-        return {}
-    known = known_classes(old)
-    both = known & (new.pre.requirements.keys() | new.post.requirements.keys())
-    return {
-        name: _free(name, known)
-        for name in both
-        if _required(old, name) != _required(new, name)
-        and who_may_call(old.access.get(name)) != who_may_call(new.access.get(name))
-    }
-
-
 def _meaning(policies: PolicySet, name: str) -> tuple[object, ...]:
-    return (*_required(policies, name), who_may_call(policies.access.get(name)))
-
-
-def _required(policies: PolicySet, name: str) -> tuple[object, ...]:
     return (policies.pre.requirements.get(name), policies.post.requirements.get(name), name in policies.denied)
 
 

@@ -13,7 +13,8 @@ the one before is acknowledged; steps that change nothing are left out, so most 
 
 Where routes change and a class that stays changes its meaning, a route may leave the class while another joins it: then
 neither the old nor the new meaning of the class is right for both of them until the routes are switched. The way goes
-through classes of other names (``class_move``), and the steps are those to there and from there.
+through classes of other names (``class_move``), and the steps are those to there and from there. A port of a workload of
+which several things change has steps of its own before and after its listener is switched (``joint_move``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from typing import Protocol, TypeVar
 
 from meshpass.envoy.access_move import expand_access
 from meshpass.envoy.build import build_snapshot
-from meshpass.envoy.class_move import rename_contested
+from meshpass.envoy.class_move import known_classes, rename_contested
+from meshpass.envoy.joint_move import joint_classes, move_jointly
 from meshpass.envoy.phase_move import move, moving_classes
 from meshpass.envoy.snapshot import Resource, Snapshot
 from meshpass.ir import (
@@ -75,13 +77,22 @@ def _plan_proxies(old: Proxy, new: Proxy, memo: Memo) -> tuple[Proxy, ...]:
         inbound_policies=memo(_expand, old.inbound_policies, new.inbound_policies),
     )
     outbound = memo(_require, old.policies, new.policies)
-    inbound = memo(_require, old.inbound_policies, new.inbound_policies)
+    inbound, settled = memo(_plan_inbound, old.inbound_policies, new.inbound_policies, old.listeners != new.listeners)
     required = [
         replace(expanded, policies=policies, inbound_policies=inbound_policies)
         for policies, inbound_policies in _pair(outbound, inbound)
     ]
     switched = replace(required[-1], listeners=new.listeners, routes=memo(_union_routes, old.routes, new.routes))
-    return (expanded, *required, switched, new)
+    return (expanded, *required, switched, *(replace(switched, inbound_policies=one) for one in settled), new)
+
+
+def _plan_inbound(
+    old: PolicySet, new: PolicySet, listeners: bool
+) -> tuple[tuple[PolicySet, ...], tuple[PolicySet, ...]]:
+    """The steps before the listeners are switched, and those after; ``listeners``: they change."""
+    ways = _require(old, new)
+    joint = joint_classes(old, new, listeners=listeners) if old is not new else frozenset()
+    return move_jointly(old, new, ways, joint, moving_classes(old, ways[-1])) if joint else (ways, ())
 
 
 def _pair(one: tuple[PolicySet, ...], other: tuple[PolicySet, ...]) -> Iterator[tuple[PolicySet, PolicySet]]:
@@ -155,7 +166,7 @@ def _expand(old: PolicySet, new: PolicySet) -> PolicySet:
         pre=_expand_phase(old.pre, new.pre),
         post=_expand_phase(old.post, new.post),
         denied=old.denied | new.denied,
-        access=expand_access(old.access, new.access),
+        access=expand_access(old.access, new.access, known_classes(old)),
         sources=new.sources if old.sources <= new.sources else old.sources | new.sources,
     )
 

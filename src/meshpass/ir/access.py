@@ -86,6 +86,8 @@ class AccessRules:
     """Where tokens are that were verified before; sorted."""
     grpc: bool = False
     """True: it speaks gRPC, whose requests are all POST, so rules about methods are not for them."""
+    also: tuple[AccessRules, ...] = ()
+    """What has to allow it as well."""
 
     @property
     def identities(self) -> tuple[str, ...] | None:

@@ -91,8 +91,8 @@ def _join(
             mode = _strictest(held, isolated=isolating is not None)
             if mode is not None:
                 modes[name] = mode
-            shown = bool(trust_domain) or mode is not MutualTlsMode.STRICT
-            access = memo(_combine, held, isolating, target.grpc, shown)
+            showing = memo(_show, trust_domain) if mode is MutualTlsMode.STRICT else None
+            access = memo(_combine, held, isolating, showing, target.grpc)
             if access is not None:
                 rules[name] = access
     return Access(
@@ -116,9 +116,11 @@ def _is_isolated(workspaces: WorkspaceIndex, workspace: str) -> bool:
 
 def _isolate(places: tuple[Iterable[str], ...], trust_domain: str) -> AccessRule:
     """Callers of the workspace itself and of those that import from it."""
+    if not trust_domain:
+        return AccessRule(callers=())
     namespaces = sorted({namespace for _, namespace, _ in places})
-    found = tuple(namespace_identities(trust_domain, namespace) for namespace in namespaces) if trust_domain else ()
-    return AccessRule(callers=(Caller(identities=found),))
+    identities = tuple(namespace_identities(trust_domain, namespace) for namespace in namespaces)
+    return AccessRule(callers=(Caller(identities=identities),))
 
 
 def _strictest(policies: Iterable[AccessPolicyRules], *, isolated: bool) -> MutualTlsMode | None:
@@ -126,22 +128,30 @@ def _strictest(policies: Iterable[AccessPolicyRules], *, isolated: bool) -> Mutu
     return next((mode for mode in _STRICTEST_FIRST if mode in said), None)
 
 
+def _show(trust_domain: str) -> AccessRule:
+    """Callers that show an identity of the mesh; nobody where there are none."""
+    return AccessRule(callers=(Caller(identities=(f"spiffe://{trust_domain}/",)),) if trust_domain else ())
+
+
 def _combine(
-    policies: tuple[AccessPolicyRules, ...], isolation: AccessRule | None, grpc: bool, shown: bool
+    policies: tuple[AccessPolicyRules, ...], isolation: AccessRule | None, showing: AccessRule | None, grpc: bool
 ) -> AccessRules | None:
     """What any rule of any policy allows; None where nobody says anything.
 
-    One policy that is broken closes the port, whatever others allow; and so does, where nobody has an identity to show
-    (not ``shown``), the wish to see it.
+    One policy that is broken closes the port, whatever others allow. Where callers have to show who they are
+    (``showing``), those are asked as well whose connections are from before that was so.
     """
     lists = [policy.rules for policy in policies if policy.rules is not None]
     trials = [policy.trial for policy in policies if policy.trial is not None]
     rules: tuple[AccessRule, ...] | None
-    if not shown or any(policy.broken for policy in policies):
+    if any(policy.broken for policy in policies):
         rules = ()
     elif lists:
         rules = tuple(dict.fromkeys(rule for some in lists for rule in some))
     else:
         rules = None if isolation is None else (isolation,)
     trial = tuple(dict.fromkeys(rule for some in trials for rule in some)) if trials else None
-    return None if rules is None and trial is None else AccessRules(rules=rules, trial=trial, grpc=grpc)
+    also = (AccessRules(rules=(showing,)),) if showing is not None and rules and rules != (isolation,) else ()
+    if rules is None and showing is not None:
+        rules = (showing,)
+    return None if rules is None and trial is None else AccessRules(rules=rules, trial=trial, grpc=grpc, also=also)

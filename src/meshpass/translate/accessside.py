@@ -35,7 +35,10 @@ def with_payload_keys(
 
 
 def connection_rules(access: AccessRules) -> AccessRules | None:
-    """What is left of the rules where a port carries no HTTP; None if everybody may connect."""
+    """What is left of the rules where a port carries no HTTP; None if everybody may connect.
+
+    That callers show who they are is what its listener asks for.
+    """
     if access.rules is None:
         return None
     return AccessRules(
