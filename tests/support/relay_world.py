@@ -12,6 +12,7 @@ import msgspec
 
 from meshpass.api.kinds import CORE_KINDS, KINDS
 from meshpass.api.objectset import ObjectKey
+from meshpass.errors import MeshpassError
 from meshpass.identity.relay import RelayCredentials, ensure_agent_credentials, ensure_server_credentials
 from meshpass.kube.objectlog import ObjectLog
 from meshpass.kube.resource import group_version
@@ -118,16 +119,17 @@ class Process:
     def expect(self) -> None:
         """What the store waits for beside its own cluster."""
 
-    def run(self, end: Any) -> None:
+    def run(self, end: Any) -> asyncio.Task[Any]:
         """Have this end of the relay run."""
         self._task = asyncio.get_running_loop().create_task(end.run())
+        return self._task
 
     async def kill(self) -> None:
         """The process is gone, between any two steps of the event loop; nothing is put in order."""
         self.feed.detach()
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError, BaseExceptionGroup):
+            with suppress(asyncio.CancelledError, BaseExceptionGroup, MeshpassError):
                 await self._task
             self._task = None
         if self.log is not None:
@@ -174,9 +176,12 @@ class Management(Process):
             facts=self.facts,
             sign=sign,
         )
-        self.run(self.server)
-        async with asyncio.timeout(10):
-            self.port = await self.server.wait_listening()
+        running = self.run(self.server)
+        listening = asyncio.ensure_future(self.server.wait_listening())  # noqa: TID251 (ends with the server's own task)
+        await asyncio.wait((running, listening), timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            await running
+        self.port = await listening
 
     def register(self, *clusters: str, skip_warming: bool = False) -> None:
         """Make clusters part of the mesh."""

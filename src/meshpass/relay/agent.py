@@ -25,7 +25,7 @@ from meshpass.relay.resource import Target
 from meshpass.relay.settings import RelayAgentSettings
 from meshpass.relay.shelf import Shelf
 from meshpass.relay.signing import SignPurpose, SignRequest, encode_sign_request
-from meshpass.relay.tls import make_channel_credentials
+from meshpass.relay.tls import Pem
 from meshpass.xds.remote import RemoteStates
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class RelayAgent:
     async def _connect(self) -> bool:
         """One connection, from beginning to end; True if it was refused."""
         try:
-            credentials = make_channel_credentials(self._credentials)
+            credentials = Pem.read(self._credentials).for_client()
         except OSError as error:
             self._note(connected=False, error=f"credentials cannot be read: {error}")
             return False

@@ -26,12 +26,15 @@ from meshpass.relay.resource import Target
 from meshpass.relay.settings import RelayServerSettings
 from meshpass.relay.shelf import Shelf
 from meshpass.relay.signing import SignPurpose, decode_sign_request
-from meshpass.relay.tls import make_server_credentials
+from meshpass.relay.tls import Pem
 from meshpass.xds.remote import RemoteStates
 
 logger = logging.getLogger(__name__)
 
 STOP_SECONDS = 1.0
+LOOK_SECONDS = 30.0
+"""Between two looks at the credentials."""
+RETRY_SECONDS = 1.0
 _METHODS = frozenset({RECEIVE, REPORT})
 
 Sign = Callable[[str, SignPurpose, str], Awaitable[str]]
@@ -56,6 +59,7 @@ class RelayServer:
         facts: Facts,
         sign: Sign,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """``own`` are the proxies served by this process; ``remote`` is filled with those of the agents."""
         self._store = store
@@ -65,6 +69,7 @@ class RelayServer:
         self._facts = facts
         self._sign = sign
         self._clock = clock
+        self._sleep = sleep
         self._shelf = Shelf(store, own, remote, facts, management_cluster=settings.management_cluster)
         self._bell = Bell(store, (own, remote), facts)
         self._connections: dict[str, Connection] = {}
@@ -92,6 +97,41 @@ class RelayServer:
 
     async def run(self) -> NoReturn:
         """Serves until cancelled. Raises MeshpassError when it cannot listen."""
+        try:
+            pem = Pem.read(self._credentials)
+            server = self._make_server(pem)
+        except (RuntimeError, OSError) as error:
+            raise MeshpassError(f"cannot listen for agents on {self._settings.listen}: {error}") from error
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._bell.run())
+            tasks.create_task(self._follow_registrations())
+            tasks.create_task(self._listen(pem, server))
+        raise AssertionError("the loops never return")
+
+    async def _listen(self, pem: Pem, server: grpc.aio.Server) -> NoReturn:
+        """Listens, and anew whenever the credentials are others: agents are back, and told what they missed, at once."""
+        while True:
+            await server.start()
+            self._listening.set()
+            try:
+                await self._wait_renewed(pem)
+            finally:
+                for connection in self._connections.values():
+                    connection.end("the server is stopping")
+                await server.stop(STOP_SECONDS)
+            pem, server = await self._renew()
+
+    async def _renew(self) -> tuple[Pem, grpc.aio.Server]:
+        while True:
+            try:
+                pem = Pem.read(self._credentials)
+                return pem, self._make_server(pem)
+            except (RuntimeError, OSError) as error:
+                # Half of the files may be of the old credentials still.
+                logger.warning("cannot listen for agents", extra={"error": str(error)})
+                await self._sleep(RETRY_SECONDS)
+
+    def _make_server(self, pem: Pem) -> grpc.aio.Server:
         server = grpc.aio.server(options=(*OPTIONS, ("grpc.so_reuseport", 0)))
         # Without (de)serialisers gRPC passes bytes: resources are serialised once for all.
         methods = {
@@ -100,21 +140,19 @@ class RelayServer:
             SIGN: grpc.unary_unary_rpc_method_handler(self._answer_sign),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-        try:
-            self._port = server.add_secure_port(self._settings.listen, make_server_credentials(self._credentials))
-        except (RuntimeError, OSError) as error:
-            raise MeshpassError(f"cannot listen for agents on {self._settings.listen}: {error}") from error
-        await server.start()
-        self._listening.set()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._bell.run())
-                tasks.create_task(self._follow_registrations())
-        finally:
-            for connection in self._connections.values():
-                connection.end("the server is stopping")
-            await server.stop(STOP_SECONDS)
-        raise AssertionError("the loops never return")
+        host, _, port = self._settings.listen.rpartition(":")
+        self._port = server.add_secure_port(f"{host}:{self._port or port}", pem.for_server())
+        return server
+
+    async def _wait_renewed(self, pem: Pem) -> None:
+        """Returns once the files hold other credentials."""
+        while True:
+            await self._sleep(LOOK_SECONDS)
+            try:
+                if Pem.read(self._credentials) != pem:
+                    return
+            except OSError as error:
+                logger.warning("credentials of the relay cannot be read", extra={"error": str(error)})
 
     async def _receive(self, _requests: object, context: grpc.aio.ServicerContext[bytes, bytes]) -> None:
         async def work(peer: Peer) -> None:

@@ -1,40 +1,38 @@
-"""Mutual TLS of the relay, with credentials that are read anew for every handshake."""
+"""Mutual TLS of the relay: credentials as they were at one moment."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import grpc
 
 from meshpass.identity.relay import RelayCredentials
 
-logger = logging.getLogger(__name__)
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pem:
+    """What was in the files of the credentials."""
 
-def make_server_credentials(credentials: RelayCredentials) -> Any:
-    """Of a server that lets nobody in without a certificate that its authority signed. Raises OSError."""
-    return grpc.dynamic_ssl_server_credentials(
-        _read_configuration(credentials), lambda: _try_read(credentials), require_client_authentication=True
-    )
+    ca: bytes
+    certificate: bytes
+    private_key: bytes = field(repr=False)
 
+    @classmethod
+    def read(cls, credentials: RelayCredentials) -> Self:
+        """What is in them now. Raises OSError."""
+        return cls(
+            ca=credentials.ca.read_bytes(),
+            certificate=credentials.certificate.read_bytes(),
+            private_key=credentials.private_key.read_bytes(),
+        )
 
-def make_channel_credentials(credentials: RelayCredentials) -> Any:
-    """Of a client that shows what is in the files now. Raises OSError."""
-    return grpc.ssl_channel_credentials(
-        credentials.ca.read_bytes(), credentials.private_key.read_bytes(), credentials.certificate.read_bytes()
-    )
+    def for_server(self) -> Any:
+        """Of a server that lets nobody in without a certificate that its authority signed."""
+        # Not gRPC's dynamic ones, which ask for the files at every handshake: clients that go in the middle of one
+        # were seen to bring the process down (grpcio 1.85.1).
+        return grpc.ssl_server_credentials([(self.private_key, self.certificate)], self.ca, require_client_auth=True)
 
-
-def _try_read(credentials: RelayCredentials) -> Any:
-    """None, for as before, where the files cannot be read; called by a thread of gRPC."""
-    try:
-        return _read_configuration(credentials)
-    except OSError as error:
-        logger.warning("credentials of the relay cannot be read", extra={"error": str(error)})
-        return None
-
-
-def _read_configuration(credentials: RelayCredentials) -> Any:
-    pair = (credentials.private_key.read_bytes(), credentials.certificate.read_bytes())
-    return grpc.ssl_server_certificate_configuration([pair], credentials.ca.read_bytes())
+    def for_client(self) -> Any:
+        """Of a client that shows its certificate."""
+        return grpc.ssl_channel_credentials(self.ca, self.private_key, self.certificate)
