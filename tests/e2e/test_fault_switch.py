@@ -166,7 +166,7 @@ def test_without_the_management_server_clusters_go_on_by_themselves(mesh: Mesh) 
     mesh.apply(TABLE.format(name="alone"), "cluster1", wait=False)
     await_that(lambda: mesh.request("http://alone.example.com/get").status == 200, "the edit did not come")
     late = meshpass(mesh, "wait", "--timeout", "1s")
-    assert (late.exit_code, late.stderr) == (1, "late: management-server\n")
+    assert (late.exit_code, late.stderr) == (1, "late: management-server\nlate: agent/cluster2\n")
     page = meshpass(mesh, "check", "--timeout", "0s")
     assert page.exit_code == 1
     assert "✗ management-server: somebody has stopped it" in page.stdout

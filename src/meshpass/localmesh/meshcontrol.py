@@ -15,6 +15,9 @@ from meshpass.localmesh.control import ControlStatus, observe, read_raw_status, 
 from meshpass.localmesh.directory import MeshRecord
 from meshpass.localmesh.processrecord import ProcessRecord, Role, join_by_cluster, speaks_for
 
+_NOT_A_PROXY = "control plane"
+"""How a process says that nothing but itself is late."""
+
 T = TypeVar("T")
 Raw = Mapping[str, Any]
 
@@ -65,7 +68,8 @@ def wait_mesh(record: MeshRecord, *, timeout: float) -> tuple[str, ...]:
 
     def wait(one: ProcessRecord) -> tuple[str, ...]:
         left = max(deadline - time.monotonic(), 0.0)
-        return wait_in_sync(one.socket, timeout=left, revisions=revisions)
+        late = wait_in_sync(one.socket, timeout=left, revisions=revisions)
+        return tuple(one.name if name == _NOT_A_PROXY else name for name in late)
 
     waited = ask_each([one.process for one in observed if one.error is None], wait)
     silent = [one.process.name for one in observed if one.error is not None]
