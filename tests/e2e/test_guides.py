@@ -48,7 +48,7 @@ RUN = (
     "virtual-destinations",
     "check",
 )
-BETWEEN_CLUSTERS = ("multi-cluster",)
+BETWEEN_CLUSTERS = ("multi-cluster", "identities")
 """Guides for the whole mesh; all others need one workload cluster of it, which is ready sooner."""
 READ_ONLY = {"README", "admission", "local-mesh", "mesh-file", "remote-jwks", "audit"}
 """Guides without a story that could be run from end to end; other tests hold what they say."""
