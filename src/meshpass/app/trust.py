@@ -74,7 +74,9 @@ class MeshTrust:
 
     def view(self) -> dict[str, object]:
         """What there is to say of identities."""
-        return view_identity(self.intermediate.bundle, self._states().values(), self.roots.late if self.roots else ())
+        if self.roots is None:
+            return view_identity(self.intermediate.bundle, self._states().values())
+        return view_identity(self.roots.bundle, self._states().values(), self.roots.late)
 
     def _states(self) -> Mapping[str, IntermediateState]:
         """How far every process is that this one knows of, by cluster."""
