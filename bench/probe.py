@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.wire import monotonic_ms
-from meshpass import app, reconciler
+from meshpass import reconciler
+from meshpass.app import controlplane
 from meshpass.kube.store import ObjectStore
 from meshpass.localmesh.directory import StateDirectory
 from meshpass.localmesh.runner import run_supervisor
@@ -58,7 +59,7 @@ def main() -> None:
     clock.around(reconciler, "translate")
     clock.around(reconciler, "build_snapshot")
     clock.around(SnapshotCache, "set", detail=lambda _cache, snapshot: str(snapshot.node))
-    clock.around(app, "plan_transition")
+    clock.around(controlplane, "plan_transition")
     clock.around(StreamEntry, "report", detail=lambda entry, **told: f"{entry.node} {told['in_sync_with'] is not None}")
     profile = cProfile.Profile()
 

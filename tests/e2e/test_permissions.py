@@ -18,9 +18,9 @@ from tests.support.mesh import Mesh
 from tests.support.public_keys import P_256
 from typer.testing import CliRunner
 
-from meshpass import app, reconciler
+from meshpass import reconciler
 from meshpass.api.kinds import KINDS
-from meshpass.app import WATCHED
+from meshpass.app import WATCHED, controlplane
 from meshpass.cli.main import build_app
 from meshpass.envoy.build import build_snapshot
 from meshpass.envoy.snapshot import Snapshot
@@ -112,7 +112,7 @@ def requests(monkeypatch: pytest.MonkeyPatch, faults: Faults) -> set[Request]:
     def build(proxy: Proxy, memo: Memo) -> Snapshot:
         return build_snapshot(without_keys(proxy) if faults.spoil else proxy, memo)
 
-    monkeypatch.setattr(app, "KubeClient", RecordingClient)
+    monkeypatch.setattr(controlplane, "KubeClient", RecordingClient)
     monkeypatch.setattr(reconciler, "build_snapshot", build)
     return seen
 

@@ -1,14 +1,14 @@
 """An API server that refuses what Kubernetes' own refuses beyond ours: ``python -m tests.support.strict_api_server …``.
 
 The options are those of ``meshpass api-server``. It refuses loopback addresses in EndpointSlices, and changes of the spec of
-a Pod that is there. Where the file ``busy`` is in its directory, it answers 429 to every second request.
+a Pod that is there. Where the file ``busy`` is in its directory, it answers 429 to every second request for each path.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,16 @@ def _refuse_changes(resource: Resource, obj: Mapping[str, Any], old: Mapping[str
 
 
 class _Busy:
-    """Answers every second request with 429 while it is told to."""
+    """Answers every second request for a path with 429 while it is told to."""
 
     def __init__(self, application: ASGIApp, mark: Path) -> None:
         self._application = application
         self._mark = mark
-        self._count = itertools.count()
+        self._counts: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] == "http" and self._mark.exists() and next(self._count) % 2:
+        if scope["type"] == "http" and self._mark.exists() and self._is_refused(scope["path"]):
             status = {
                 "kind": "Status",
                 "apiVersion": "v1",
@@ -61,6 +61,10 @@ class _Busy:
             await JSONResponse(status, status_code=429, headers=headers)(scope, receive, send)
             return
         await self._application(scope, receive, send)
+
+    def _is_refused(self, path: str) -> bool:
+        self._counts[path] += 1
+        return bool(self._counts[path] % 2)
 
 
 _lenient = vars(corerules)["_RULES"]["discovery.k8s.io", "EndpointSlice"]
