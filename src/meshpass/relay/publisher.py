@@ -40,7 +40,7 @@ class Publisher:
         """Those of the target that was offered last."""
         self._digest = 0
         self._fresh = True
-        """True until the peer has said that it holds something."""
+        """True until the peer has said that it holds something, or has been told a whole batch."""
 
     @property
     def busy(self) -> bool:
@@ -86,6 +86,7 @@ class Publisher:
         end = make_resource(REVISION, END, str(self._digest).encode())
         sends += self._move(REVISION, {**labels, END: end})
         self._labels = target.of(REVISION)
+        self._fresh = False
         return tuple(sends)
 
     def _moved(self, target: Target) -> bool:

@@ -90,13 +90,38 @@ def test_what_nobody_asked_for_ends_the_stream() -> None:
 
 
 def test_a_batch_without_an_end_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above a bound of bytes the stream ends."""
-    monkeypatch.setattr(module, "MAX_STAGED_BYTES", 10)
+    """Above a bound of bytes the stream ends; a place counts too, or resources without content would be free."""
+    monkeypatch.setattr(module, "_PLACE_BYTES", 0)
+    monkeypatch.setattr(module, "MAX_STAGED_BYTES", 2000)
     follower = make_follower()
-    follower.receive(response(SERVICE, a=b"12345"))
+    follower.receive(response(SERVICE, a=b"1" * 1000))
 
-    with pytest.raises(XdsProtocolError, match="more than 10 bytes"):
-        follower.receive(response(SERVICE, b=b"123456"))
+    with pytest.raises(XdsProtocolError, match="more than 2000 bytes"):
+        follower.receive(response(SERVICE, b=b"2" * 1000))
+    monkeypatch.setattr(module, "_PLACE_BYTES", 6)
+    with pytest.raises(XdsProtocolError, match="more than 2000 bytes"):
+        make_follower().receive(response(SERVICE, a=b"", b=b""))
+
+
+def test_what_was_never_told_is_not_remembered_as_removed() -> None:
+    """A peer that removes names without end, and never ends a batch, takes no memory."""
+    follower = make_follower()
+    for number in range(3):
+        follower.receive(response(SERVICE, removed=(f"cluster1/apps/{number}",)))
+
+    assert not follower._staged
+
+
+def test_names_are_made_up_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names of what is refused outlive the batch: there is a bound of how many, and of how long they are."""
+    monkeypatch.setattr(module, "MAX_REFUSED", 3)
+    follower = make_follower()
+    follower.receive(response(SERVICE, **{f"{n}": b"bad" for n in range(3)}))
+    with pytest.raises(XdsProtocolError, match="more than 3 resources"):
+        follower.receive(response(SERVICE, **{"4": b"bad"}))
+
+    with pytest.raises(XdsProtocolError, match="more than 1024 bytes"):
+        make_follower().receive(response(SERVICE, **{"x" * 1025: b"bad"}))
 
 
 def test_of_many_refusals_some_are_named() -> None:

@@ -120,6 +120,20 @@ def test_a_peer_that_holds_nothing_is_told_nothing_before_it_is_everything() -> 
     assert fresh.retarget(Target(resources=target.resources)) != ()
 
 
+def test_a_cluster_that_comes_later_keeps_nobody_waiting() -> None:
+    """Who has been told everything once is told every edit, though of another cluster nothing is known yet."""
+    publisher = Publisher()
+    publisher.retarget(Target(resources={SERVICE: {ONE[1]: make_resource(*ONE, b"1")}}))
+    for type_url in TYPE_ORDER:
+        publisher.receive(DeltaRequest(type_url=type_url, subscribe=("*",)))
+    for type_url in (SERVICE, REVISION):
+        publisher.receive(DeltaRequest(type_url=type_url, nonce="1"))
+    resources = {SERVICE: {ONE[1]: make_resource(*ONE, b"2")}}
+
+    sends = publisher.retarget(Target(resources=resources, keeps=frozenset({"cluster2"}), complete=False))
+    assert [send.type_url for send in sends] == [SERVICE, REVISION]
+
+
 def test_a_peer_asks_for_everything_or_is_cut() -> None:
     """Names would have to be remembered, as many as the peer likes."""
     with pytest.raises(XdsProtocolError, match="nothing is told by name"):
