@@ -97,7 +97,7 @@ def test_a_batch_without_an_end_is_not_kept_for_ever(monkeypatch: pytest.MonkeyP
     follower.receive(response(SERVICE, a=b"1" * 1000))
 
     with pytest.raises(XdsProtocolError, match="more than 2000 bytes"):
-        follower.receive(response(SERVICE, b=b"2" * 1000))
+        follower.receive(response(SERVICE, b=b"2" * 1500))
     monkeypatch.setattr(module, "_PLACE_BYTES", 6)
     with pytest.raises(XdsProtocolError, match="more than 2000 bytes"):
         make_follower().receive(response(SERVICE, a=b"", b=b""))
