@@ -27,6 +27,7 @@ TOUR = "../../README"
 RUN = (
     "jwt-for-mesh-routes",
     "jwt-for-destinations",
+    "access-policies",
     "several-providers",
     "several-policies",
     "claims-and-scopes",

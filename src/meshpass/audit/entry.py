@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from meshpass.audit.record import DecisionRecord, Failure, Verdict
 from meshpass.audit.redaction import redact
+from meshpass.envoy.access import RBAC_METADATA, TRIAL_RESULT
 from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG
 from meshpass.envoy.filters import FAILED_KEY, JWT_METADATA, PROVIDER_KEY, Side
 
@@ -64,6 +65,7 @@ def parse_entry(
         status=int(status) if status.isascii() and status.isdigit() and len(status) == 3 else 0,
         reason=reason,
         failures=identity.failures,
+        trial=_read_trial(common),
     )
 
 
@@ -129,6 +131,15 @@ def _read_identity(common: AccessLogCommon, hash_subject: Callable[[str, str], s
     if not found.provider and len(found.failures) == 1:
         found.provider = found.failures[0].provider
     return found
+
+
+def _read_trial(common: AccessLogCommon) -> str:
+    """What the RBAC filter says of rules that refuse nothing."""
+    namespaces: Mapping[str, Struct] = common.metadata.filter_metadata
+    if RBAC_METADATA not in namespaces:
+        return ""
+    said = _text(namespaces[RBAC_METADATA].fields, TRIAL_RESULT)
+    return said if said in {"allowed", "denied"} else ""
 
 
 def _by_key(item: tuple[str, Any]) -> str:

@@ -63,6 +63,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     """Why it was denied, in Envoy's words. With a request that was let pass without a verified token: why."""
     failures: tuple[Failure, ...] = ()
     """Each provider that refused a token."""
+    trial: str = ""
+    """What entries of AccessPolicies with ``dryRun`` would have done: ``allowed`` or ``denied``; empty where there are none."""
 
     @property
     def unknown_key_providers(self) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ from meshpass.ir import AccessRule, AccessRules, PolicySet
 
 TRIAL_PREFIX = "trial."
 """Before the names of the statistics, and of the dynamic metadata, about rules that refuse nothing."""
+RBAC_METADATA = "envoy.filters.http.rbac"
+TRIAL_RESULT = f"{TRIAL_PREFIX}shadow_engine_result"
+"""In that namespace of a request's dynamic metadata: ``allowed`` or ``denied``."""
 _NUMBERED = "~"
 
 

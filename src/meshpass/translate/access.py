@@ -89,6 +89,8 @@ def _join(
             targets[name] = target
             held = tuple(holding.get(name, ()))
             mode = _strictest(held, isolated=isolating is not None)
+            if not held and isolating is None:
+                continue
             if mode is not None:
                 modes[name] = mode
             showing = memo(_show, trust_domain) if mode is MutualTlsMode.STRICT else None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from meshpass.audit.entry import MAX_FAILURES, MAX_NAME, MAX_PATH, MAX_REASON, parse_entry
 from meshpass.audit.record import DecisionRecord, Failure, Verdict
+from meshpass.envoy.access import RBAC_METADATA, TRIAL_RESULT
 from meshpass.envoy.access_log import DECISION_TAG
 from meshpass.envoy.filters import JWT_METADATA, Side
 
@@ -127,6 +128,19 @@ def test_a_missing_token_is_no_failure():
 
     assert (record.verdict, record.reason, record.provider) == (Verdict.ALLOWED, "Jwt is missing", "")
     assert record.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "trial"), [("denied", "denied"), ("allowed", "allowed"), ("", ""), ("anything", ""), (None, "")]
+)
+def test_what_a_dry_run_would_have_done(said, trial):
+    """Two words of Envoy's and no others; the verdict is what was enforced."""
+    made = entry(decision())
+    if said is not None:
+        made.common_properties.metadata.filter_metadata[RBAC_METADATA].update({TRIAL_RESULT: said})
+    record = parse(made)
+
+    assert (record.verdict, record.trial) == (Verdict.ALLOWED, trial)
 
 
 def test_one_of_several_providers_verified():
