@@ -25,7 +25,7 @@ from meshpass.memo import Memo
 from meshpass.translate import Report, TranslateSettings, Translation, translate
 from meshpass.translate.keysource import KeyFetch, KeySource
 from meshpass.translate.report import ObjectReport
-from meshpass.translate.status import Programming, build_status
+from meshpass.translate.status import FurtherCondition, Programming, build_status
 from meshpass.treestore import TreeStore
 from meshpass.xds.cache import SnapshotCache
 from meshpass.xds.remote import RemoteState, RemoteStates, cluster_of_node, process_node
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL_SECONDS = 0.05
 """Statuses are worked out at most this often: most proxies acknowledge within it, so that one write says it all."""
+
+
+FurtherConditions = Mapping[ObjectKey, tuple[FurtherCondition, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class Inputs:
     issuer: WorkloadIssuer
     remote: RemoteStates
     """How far the proxies are that other processes serve."""
+    further: Callable[[], FurtherConditions] = dict
+    """What else there is to say about objects; `wake_statuses` when it is something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,7 @@ class Reconciler:
         self._trees = inputs.trees
         self._issuer = inputs.issuer
         self._remote = inputs.remote
+        self._further = inputs.further
         self._own = outputs.own
         self._trust = outputs.trust
         self._told = outputs.told
@@ -145,6 +151,10 @@ class Reconciler:
     def late(self) -> tuple[str, ...]:
         """The proxies that have not acknowledged what was published last."""
         return tuple(node for node in self._published if not self._cache.state(node).in_sync)
+
+    def wake_statuses(self) -> None:
+        """Statuses are worked out again, soon."""
+        self._statuses_due.set()
 
     async def run(self) -> NoReturn:
         """Reconcile until cancelled."""
@@ -324,9 +334,10 @@ class Reconciler:
                 for source in rejection.sources:
                     rejections.setdefault(source, []).append(f"{node} refuses it: {rejection.message}")
         self._record_rejections(rejections)
+        further = self._further()
         self._statuses.submit(
             {
-                key: self._status(key, report, rejections)
+                key: self._status(key, report, rejections, further.get(key, ()))
                 for key, report in self._report.objects.items()
                 if key.cluster in self._clusters
             }
@@ -347,12 +358,16 @@ class Reconciler:
         return all(process.inputs[name] == known[name] for name in process.inputs.keys() & known.keys())
 
     def _status(
-        self, key: ObjectKey, report: ObjectReport, rejections: Mapping[ObjectRef, list[str]]
+        self,
+        key: ObjectKey,
+        report: ObjectReport,
+        rejections: Mapping[ObjectRef, list[str]],
+        further: tuple[FurtherCondition, ...],
     ) -> dict[str, Any]:
         since = self._changed_at[key]
         waiting = tuple(sorted(node for node in report.nodes if self._acknowledged.get(node, -1) < since))
         refused = tuple(rejections.get(ObjectRef(*key), ()))
-        return self._memo(_build_status, report, waiting, refused)
+        return self._memo(_build_status, report, waiting, refused, further)
 
     def _record_rejections(self, rejections: Mapping[ObjectRef, list[str]]) -> None:
         """Each rejection becomes one Event on each object that is to blame, when it begins."""
@@ -364,5 +379,10 @@ class Reconciler:
         self._recorded = current
 
 
-def _build_status(report: ObjectReport, waiting: tuple[str, ...], rejections: tuple[str, ...]) -> dict[str, Any]:
-    return build_status(report, Programming(waiting=waiting, rejections=rejections))
+def _build_status(
+    report: ObjectReport,
+    waiting: tuple[str, ...],
+    rejections: tuple[str, ...],
+    further: tuple[FurtherCondition, ...],
+) -> dict[str, Any]:
+    return build_status(report, Programming(waiting=waiting, rejections=rejections), further)

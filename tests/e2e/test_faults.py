@@ -196,6 +196,25 @@ def test_an_agent_starts_without_the_management_server(mesh: Mesh) -> None:
     assert load.unexpected == []
 
 
+def test_who_looks_at_a_cluster_sees_whether_its_agent_is_connected(mesh: Mesh) -> None:
+    """A condition of the KubernetesCluster."""
+    record = mesh.state.running()
+    assert _agent_condition(mesh) == "True"
+    stop_part(record, "agent/cluster1")
+    try:
+        await_condition(lambda: _agent_condition(mesh) == "False", "the condition says that it is not")
+    finally:
+        start_part(record, "agent/cluster1")
+    await_condition(lambda: _agent_condition(mesh) == "True", "the condition says that it is again")
+    settle(mesh)
+
+
+def _agent_condition(mesh: Mesh) -> str:
+    stored = mesh.get("kubernetescluster", "cluster1", namespace="gloo-mesh", context="mgmt")
+    conditions = (stored.get("status") or {}).get("conditions") or ()
+    return str({one["type"]: one["status"] for one in conditions}.get("AgentConnected"))
+
+
 def test_a_relay_that_hangs_is_cut_and_heals(mesh: Mesh) -> None:
     """The management server stands still for longer than agents wait; then it goes on."""
     record = mesh.state.running()

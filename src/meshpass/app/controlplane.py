@@ -15,6 +15,7 @@ from meshpass.app.memory import settle_memory
 from meshpass.app.relaying import (
     States,
     agent_tasks,
+    cluster_conditions,
     make_relay_agent,
     make_relay_server,
     server_tasks,
@@ -74,7 +75,10 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
         states = States(own=RemoteStates(), remote=RemoteStates())
         statuses, events = StatusWriter(clients, store), EventRecorder(clients, store)
         trust = MeshTrust(settings, store, facts, events)
-        server = make_relay_server(settings, store, states, facts, trust.roots) if trust.roots else None
+        server = make_relay_server(
+            *(settings, store, states, facts, trust.roots),
+            changed=lambda: reconciler.wake_statuses(),  # noqa: PLW0108 - it is made below
+        )
         agent = make_relay_agent(settings, store, states, facts)
         translating = TranslateSettings(
             management_cluster=settings.management_cluster,
@@ -95,6 +99,7 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
                 trees=trees,
                 issuer=trust.issuer,
                 remote=states.remote,
+                further=partial(cluster_conditions, settings, store, server),
             ),
             Outputs(
                 cache=cache,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from meshpass.api.admin import KubernetesCluster
 from meshpass.app.settings import ControlPlaneSettings, RelayConnect, RelayListen
 from meshpass.identity.relay import (
     credentials_in,
@@ -17,7 +18,9 @@ from meshpass.identity.relay import (
 )
 from meshpass.identity.roots import RootStore
 from meshpass.kube.store import ObjectStore
+from meshpass.reconciler import FurtherConditions
 from meshpass.relay.facts import Facts
+from meshpass.translate.status import FurtherCondition
 from meshpass.xds.remote import RemoteStates
 
 if TYPE_CHECKING:
@@ -38,10 +41,16 @@ class States:
 
 
 def make_relay_server(
-    settings: ControlPlaneSettings, store: ObjectStore, states: States, facts: Facts, roots: RootStore
+    settings: ControlPlaneSettings,
+    store: ObjectStore,
+    states: States,
+    facts: Facts,
+    roots: RootStore | None,
+    *,
+    changed: Callable[[], None],
 ) -> RelayServer | None:
-    """The end to which agents connect; None in other roles."""
-    if not isinstance(settings.relay, RelayListen):
+    """The end to which agents connect, and which calls ``changed`` when one comes or goes; None in other roles."""
+    if not isinstance(settings.relay, RelayListen) or roots is None:
         return None
     from meshpass.relay.server import RelayServer
     from meshpass.relay.settings import RelayServerSettings
@@ -68,6 +77,7 @@ def make_relay_server(
         remote=states.remote,
         facts=facts,
         sign=sign,
+        changed=changed,
     )
 
 
@@ -133,3 +143,32 @@ def view_place(
     if agent is not None:
         place["server"] = agent.view()
     return place
+
+
+CONNECTED = "AgentConnected"
+"""The condition of a KubernetesCluster that says whether its agent is connected."""
+
+
+def cluster_conditions(
+    settings: ControlPlaneSettings, store: ObjectStore, server: RelayServer | None
+) -> FurtherConditions:
+    """What is to be said about each KubernetesCluster beside what translation has to say."""
+    if server is None:
+        return {}
+    agents = {agent["cluster"]: bool(agent["connected"]) for agent in server.view()}
+    return {
+        key: (_connected(agents.get(key.name, False)),)
+        for key in store.objects.all(KubernetesCluster)
+        if key.cluster == settings.management_cluster
+    }
+
+
+def _connected(connected: bool) -> FurtherCondition:
+    if connected:
+        return FurtherCondition(CONNECTED, True, "Connected")
+    return FurtherCondition(
+        CONNECTED,
+        False,
+        "NotConnected",
+        "its agent is not connected to the management server; its proxies go on as they are",
+    )

@@ -9,10 +9,11 @@ from collections.abc import Callable
 class Connection:
     """The streams of the agent, one of each method; a second one takes the place of the first."""
 
-    def __init__(self, cluster: str, clock: Callable[[], float]) -> None:
-        """``clock`` tells seconds since 1970."""
+    def __init__(self, cluster: str, clock: Callable[[], float], changed: Callable[[], None]) -> None:
+        """``clock`` tells seconds since 1970; ``changed`` is called whenever `view` says something else."""
         self.cluster = cluster
         self._clock = clock
+        self._changed = changed
         self._streams: dict[str, asyncio.Future[str]] = {}
         self._since: float | None = None
         self._refused = ""
@@ -42,6 +43,7 @@ class Connection:
         self._streams[method] = ending
         self._refused = ""
         self._since = self._clock()
+        self._changed()
         return ending
 
     def close(self, method: str, ending: asyncio.Future[str]) -> None:
@@ -50,11 +52,14 @@ class Connection:
         if self._streams.get(method) is ending:
             del self._streams[method]
             self._since = self._clock()
+            self._changed()
 
     def refuse(self, reason: str) -> bool:
         """It is not let in, and what streams it has end. True if the reason is news."""
         news, self._refused = reason != self._refused, reason
         self.end(reason)
+        if news:
+            self._changed()
         return news
 
     def end(self, reason: str) -> None:

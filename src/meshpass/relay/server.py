@@ -58,16 +58,21 @@ class RelayServer:
         remote: RemoteStates,
         facts: Facts,
         sign: Sign,
+        changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """``own`` are the proxies served by this process; ``remote`` is filled with those of the agents."""
+        """``own`` are the proxies served by this process; ``remote`` is filled with those of the agents.
+
+        ``changed`` is called whenever `view` says something else.
+        """
         self._store = store
         self._settings = settings
         self._credentials = credentials
         self._remote = remote
         self._facts = facts
         self._sign = sign
+        self._changed = changed
         self._clock = clock
         self._sleep = sleep
         self._shelf = Shelf(store, own, remote, facts, management_cluster=settings.management_cluster)
@@ -257,7 +262,7 @@ class RelayServer:
         return peer
 
     def _connection(self, cluster: str) -> Connection:
-        return self._connections.setdefault(cluster, Connection(cluster, self._clock))
+        return self._connections.setdefault(cluster, Connection(cluster, self._clock, self._changed))
 
     async def _follow_registrations(self) -> NoReturn:
         seen = -1
