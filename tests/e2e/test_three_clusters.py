@@ -241,8 +241,8 @@ def test_a_deregistered_cluster_is_refused_until_it_is_registered_again(shell: S
     assert shell.ask("cluster2", "http://helloworld.helloworld:5000/hello").startswith("Hello version: v2")
 
     assert shell("cluster", "register", "cluster2").returncode == 0
-    while not all(row["connected"] for row in shell.json("cluster", "list")):
-        assert time.monotonic() < deadline + 30
+    while unconnected := [row for row in shell.json("cluster", "list") if not row["connected"]]:
+        assert time.monotonic() < deadline + 30, unconnected
     assert shell("wait", "--timeout", "20s").returncode == 0
 
 

@@ -180,8 +180,15 @@ def agent_command(record: MeshRecord, state: StateDirectory, name: str, credenti
 
 
 def cluster_rows(registered: Sequence[str], agents: Sequence[Raw] | None) -> list[dict[str, Any]]:
-    """Every cluster that is registered, or whose agent came; None where the management server does not answer."""
-    told = {one["cluster"]: one for one in agents or ()}
+    """Every cluster that is registered, or whose agent came; None where the management server does not answer.
+
+    Whether it is registered the API server says: the management server may hear of that a moment later.
+    """
+    told = {
+        one["cluster"]: one
+        for one in agents or ()
+        if one["cluster"] in registered or one["connected"] or one["refused"]
+    }
     return [
         {
             "cluster": name,

@@ -44,6 +44,12 @@ def test_the_table_of_clusters():
     ]
 
 
+def test_a_cluster_that_was_just_deregistered_is_not_there_any_more():
+    """Although the management server has not heard of that."""
+    assert cluster_rows([], [{**CONNECTED, "connected": False}]) == []
+    assert [row["registered"] for row in cluster_rows([], [CONNECTED])] == [False]
+
+
 def test_without_the_management_server_it_is_not_known_who_is_connected():
     """Which clusters are registered, the API server says."""
     assert cluster_rows(["c1"], None) == [
