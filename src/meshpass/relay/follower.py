@@ -21,6 +21,12 @@ Versions = Mapping[str, Mapping[str, str]]
 
 MAX_STAGED_BYTES = 256 * 1024 * 1024
 """Of a batch whose end has not come. A peer that tells more has lost its mind."""
+MAX_NAME_BYTES = 1024
+MAX_REFUSED = 10_000
+"""Of what is refused the names are kept, for as long as the peer tells it: not those of a peer that makes them up."""
+MAX_REASON = 500
+_PLACE_BYTES = 200
+"""What a staged resource takes beside its content, at least."""
 MAX_REASONS = 3
 """Of the resources that a response is refused for, so many are named."""
 
@@ -89,22 +95,31 @@ class Follower:
             elif reason := self._stage(response.type_url, resource):
                 reasons.append(f"{resource.name}: {reason}")
         for name in response.removed:
-            self._staged[response.type_url, name] = None
-            self._refused.pop((response.type_url, name), None)
+            self._remove((response.type_url, name))
         delivery = self._finish(end) if end is not None else None
         more = f" (and {len(reasons) - MAX_REASONS} more)" if len(reasons) > MAX_REASONS else ""
         error = "; ".join(reasons[:MAX_REASONS]) + more if reasons else None
         return DeltaRequest(type_url=response.type_url, nonce=response.nonce, error=error), delivery
 
+    def _remove(self, place: tuple[str, str]) -> None:
+        """What is removed is not held any more; what was never told is not remembered either."""
+        self._refused.pop(place, None)
+        if place[1] in self._held[place[0]]:
+            self._staged[place] = None
+        else:
+            self._staged.pop(place, None)
+
     def _stage(self, type_url: str, resource: Received) -> str:
         """Take the resource in; why not, if not."""
+        if len(resource.name) > MAX_NAME_BYTES:
+            raise XdsProtocolError(f"a name has more than {MAX_NAME_BYTES} bytes")
         place = (type_url, resource.name)
         if place not in self._staged and self._held[type_url].get(resource.name) == resource.version:
             # The peer sends it again, apart from others of its response that we refused.
             self._refused.pop(place, None)
             if self._resume:
                 return ""
-        self._staged_bytes += len(resource.body)
+        self._staged_bytes += len(resource.body) + _PLACE_BYTES
         if self._staged_bytes > MAX_STAGED_BYTES:
             raise XdsProtocolError(f"a batch has more than {MAX_STAGED_BYTES} bytes")
         try:
@@ -112,9 +127,12 @@ class Follower:
                 raise XdsProtocolError("the version is not that of the content")
             value = self._accept(type_url, resource.name, resource.body)
         except MeshpassError as error:
-            self._refused[place] = str(error)
+            reason = str(error)[:MAX_REASON]
+            self._refused[place] = reason
+            if len(self._refused) > MAX_REFUSED:
+                raise XdsProtocolError(f"more than {MAX_REFUSED} resources are refused: {reason}") from error
             self._staged.pop(place, None)
-            return str(error)
+            return reason
         self._refused.pop(place, None)
         self._staged[place] = _Staged(resource.version, value)
         return ""

@@ -20,7 +20,6 @@ from meshpass.xds.remote import RemoteStates
 logger = logging.getLogger(__name__)
 
 MAX_LABEL_BYTES = 64
-MAX_NAME_BYTES = 1024
 MAX_GENERATION = 2**63 - 1
 """What Kubernetes has, and a database too."""
 
@@ -45,8 +44,6 @@ class Inbox:
 
     def accept(self, type_url: str, name: str, body: bytes) -> object:
         """What the resource says. Raises MeshpassError for what this peer may not say, and for what is not understood."""
-        if len(name) > MAX_NAME_BYTES:
-            raise XdsProtocolError(f"a name has more than {MAX_NAME_BYTES} bytes")
         if (kind := kind_of_url(type_url)) is not None:
             return self._accept_object(kind, name, body)
         if type_url == NODE_STATE:
