@@ -17,9 +17,11 @@ from envoy.type.matcher.v3.string_pb2 import StringMatcher
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from meshpass.envoy.access_token import build_token_principal
-from meshpass.envoy.glob import build_glob, build_glob_among
+from meshpass.envoy.glob import build_glob, build_glob_among, build_host_glob
 from meshpass.envoy.rbac import all_of, any_of
 from meshpass.ir import EVERYBODY, AccessRule, AccessRules, Caller, HeaderCondition
+
+_HOST = ":authority"
 
 _GRPC = all_of(
     (
@@ -71,6 +73,7 @@ def _build_identity(identity: str) -> Principal:
 
 
 def _build_header(condition: HeaderCondition) -> Iterator[Principal]:
+    refuse = build_host_glob if condition.name == _HOST else build_glob_among
     if condition.values:
         yield any_of(
             Principal(header=HeaderMatcher(name=condition.name, string_match=build_glob(value)))
@@ -78,7 +81,7 @@ def _build_header(condition: HeaderCondition) -> Iterator[Principal]:
         )
     if condition.not_values:
         refused = any_of(
-            Principal(header=HeaderMatcher(name=condition.name, string_match=build_glob_among(value)))
+            Principal(header=HeaderMatcher(name=condition.name, string_match=refuse(value)))
             for value in condition.not_values
         )
         yield Principal(not_id=refused)

@@ -30,6 +30,14 @@ def build_glob_among(glob: Glob) -> StringMatcher:
     return _regex(f"(?:.*,)?[ \\t]*{_expression(glob)}[ \\t]*(?:,.*)?")
 
 
+def build_host_glob(glob: Glob) -> StringMatcher:
+    """Matches a host in all of its forms: in any case, with the dot of the root, and with any port or none.
+
+    For what is refused: who could write the same host in another form would pass (RFC 3986 §3.2.2, §6.2.3).
+    """
+    return _regex(f"(?i){_expression(glob)}[.]?(?::[0-9]*)?")
+
+
 def _expression(glob: Glob) -> str:
     return ".*".join(map(quote_re2, glob.parts))
 

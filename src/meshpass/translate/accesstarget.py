@@ -28,6 +28,7 @@ class AccessTarget:
     """The Service ports that lead to it."""
     http: bool
     grpc: bool
+    """True: it is said to speak gRPC. To a port of mere HTTP/2 anybody can say that a request is one."""
 
 
 Targets = Mapping[str, tuple[AccessTarget, ...]]
@@ -45,7 +46,6 @@ def find_targets(sidecars: tuple[Sidecar, ...], workspaces: WorkspaceIndex) -> T
 
 
 def _targets(sidecar: Sidecar) -> Iterable[AccessTarget]:
-    http2 = {backend.name for backend in sidecar.application if backend.http2}
     for listener in sidecar.listeners:
         if isinstance(listener, InboundListener):
             yield AccessTarget(
@@ -55,7 +55,7 @@ def _targets(sidecar: Sidecar) -> Iterable[AccessTarget]:
                 port=listener.port,
                 destinations=sidecar.inbound[listener.selection_class],
                 http=not listener.tcp,
-                grpc=listener.backend in http2,
+                grpc=listener.port in sidecar.grpc,
             )
 
 

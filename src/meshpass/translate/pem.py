@@ -20,16 +20,24 @@ MIN_RSA_BITS = 2048
 USABLE_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 USABLE_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
+_OWN_PATH = "meshpass/"
+"""What the path of the SPIFFE IDs of our own processes begins with; those of workloads begin with ``ns/``."""
+
 _REVOCATION_BEGIN = "-----BEGIN X509 CRL-----"
 _REVOCATION = re.compile(rf"{_REVOCATION_BEGIN}.*?-----END X509 CRL-----", re.DOTALL)
 
 
 def certificate_problem(chain: str) -> str:
-    """Why Envoy 1.40 would refuse the certificate, and with it all that a proxy is told with it; empty: it would not."""
+    """Why Envoy 1.40 would refuse the certificate, and with it all that a proxy is told with it; empty: it would not.
+
+    That of an agent is refused here: whoever names its files would speak for its cluster, by a proxy.
+    """
     certificates = _read_certificates(chain)
     if not certificates:
         return "has a certificate that is no PEM certificate"
     first = certificates[0]
+    if _is_of_control_plane(first):
+        return "has a certificate by which the control plane knows its own processes"
     try:
         key = first.public_key()
     except (ValueError, UnsupportedAlgorithm):
@@ -79,6 +87,16 @@ def rewrite_authorities(text: str) -> str:
     """The certificates and the lists of revoked ones, which Envoy heeds, and nothing else that is in the text."""
     revocations = (one.public_bytes(Encoding.PEM).decode() for one in _read_revocations(text))
     return rewrite_certificates(text) + "".join(revocations)
+
+
+def _is_of_control_plane(certificate: x509.Certificate) -> bool:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    parts = (uri.split("/", maxsplit=3) for uri in uris if uri.startswith("spiffe://"))
+    return any(len(part) == 4 and part[3].startswith(_OWN_PATH) for part in parts)
 
 
 def _read_certificates(text: str) -> list[x509.Certificate]:

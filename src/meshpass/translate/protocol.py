@@ -53,6 +53,12 @@ def service_protocol(port: ServicePort) -> Protocol:
     return _BY_NAME.get(name.partition("-")[0], Protocol.HTTP)
 
 
+def speaks_grpc(port: ServicePort) -> bool:
+    """True for a port that is said to speak gRPC, and not just HTTP/2."""
+    name = (port.app_protocol or port.name).lower()
+    return name == "grpc" or (not port.app_protocol and name.startswith("grpc-") and not name.startswith("grpc-web"))
+
+
 def port_protocol(protocol: PortProtocol | None) -> Protocol:
     """What a port of an ExternalService or a VirtualDestination speaks; unset is HTTP/1.1."""
     return _BY_NAME.get(protocol.value.lower(), Protocol.HTTP) if protocol is not None else Protocol.HTTP

@@ -13,7 +13,7 @@ from meshpass.api.core import Pod, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Backend, Endpoint, InboundListener, Listener, OutboundListener
 from meshpass.translate.podport import is_running, selects, target_ports
-from meshpass.translate.protocol import Protocol, service_protocol
+from meshpass.translate.protocol import Protocol, service_protocol, speaks_grpc
 from meshpass.translate.selection_class import DestinationPort, inbound_class
 from meshpass.translate.socketaddress import is_port, make_endpoint
 
@@ -36,6 +36,8 @@ class Sidecar:
     application: tuple[Backend, ...]
     inbound: Mapping[str, tuple[DestinationPort, ...]]
     """Selection class of an inbound listener → the Service ports that lead to it."""
+    grpc: frozenset[int]
+    """The ports of which every Service says that gRPC is spoken there."""
 
 
 def find_sidecars(pods: Mapping[ObjectKey, Pod], services: Mapping[ObjectKey, Service]) -> tuple[Sidecar, ...]:
@@ -65,6 +67,7 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
     address = pod.status.pod_ip
     leading: dict[int, list[DestinationPort]] = {}
     protocols: dict[int, set[Protocol]] = {}
+    not_grpc: set[int] = set()
     for service_key, service in services:
         if selects(service, pod):
             for port, target in target_ports(service, pod):
@@ -72,6 +75,8 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
                     continue
                 leading.setdefault(target, []).append((service_key, port.port))
                 protocols.setdefault(target, set()).add(service_protocol(port))
+                if not speaks_grpc(port):
+                    not_grpc.add(target)
     applications = _app_addresses(pod)
     classes = {port: inbound_class(key, port) for port in leading}
     outbound = OutboundListener(
@@ -107,6 +112,7 @@ def _translate_pod(key: ObjectKey, pod: Pod, services: Iterable[tuple[ObjectKey,
             for port in sorted(leading)
         ),
         inbound={classes[port]: tuple(destinations) for port, destinations in leading.items()},
+        grpc=frozenset(leading.keys() - not_grpc),
     )
 
 
