@@ -15,7 +15,7 @@ golden: setup ## rewrite the golden files from what the code says now
 e2e: setup ## the tests with the real Envoy only
 	$(BIN)/pytest tests/e2e
 fuzz: setup ## the property tests, for longer and with a new seed
-	HYPOTHESIS_PROFILE=fuzz MESHPASS_FUZZ=1 $(BIN)/pytest tests/property tests/e2e/test_jwt_oracle.py tests/e2e/test_route_oracle.py tests/e2e/test_churn.py --timeout 3600
+	HYPOTHESIS_PROFILE=fuzz MESHPASS_FUZZ=1 $(BIN)/pytest tests/property tests/e2e/test_jwt_oracle.py tests/e2e/test_route_oracle.py tests/e2e/test_churn.py tests/e2e/test_outage_edits.py tests/e2e/test_faults.py --timeout 3600
 bench: setup ## print the benchmark table
 	$(BIN)/python -m bench
 demo: setup ## run the guide against a real Envoy

@@ -24,7 +24,7 @@ from meshpass.localmesh.supervisorclient import start_part, stop_part
 MESH_FILE = Path(__file__).with_name("fault-mesh.yaml")
 LONG = bool(os.environ.get("MESHPASS_FUZZ"))
 SECONDS = 180.0 if LONG else 25.0
-SEED = int(os.environ.get("MESHPASS_FAULT_SEED", random.randrange(10**6)))
+SEED = int(os.environ.get("MESHPASS_FAULT_SEED") or (random.SystemRandom().randrange(10**6) if LONG else 1))
 CLUSTERS = ("cluster1", "cluster2")
 PARTS = ("management-server", "agent/cluster1", "agent/cluster2")
 
