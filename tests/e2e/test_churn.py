@@ -31,7 +31,6 @@ COUNT = int(os.environ.get("MESHPASS_CHURN_EDITS", "1000"))
 FUZZ = bool(os.environ.get("MESHPASS_FUZZ"))
 SEED = int(os.environ.get("MESHPASS_CHURN_SEED") or (random.SystemRandom().randrange(10**6) if FUZZ else 911609))
 """The one that is not new has found something once."""
-"""A new one for every run, named by every failure."""
 CLIENTS = 6
 logger = logging.getLogger(__name__)
 
