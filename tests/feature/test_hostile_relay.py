@@ -112,7 +112,7 @@ async def test_garbage_of_one_agent_harms_nobody_else(tmp_path: Path, body: byte
             world.management.feed.put(manifest("Service", "edited", "apps", spec={"ports": [{"port": 80}]}))
             edited = ObjectKey("Service", MANAGEMENT, "apps", "edited")
             for process in (world.management, world.agents["cluster2"]):
-                await process.wait(lambda process=process: edited in process.store.objects.all(Service))
+                await process.wait(lambda process=process: edited in process.store.objects.all(Service))  # type: ignore[misc]
 
             assert ObjectKey("Namespace", "cluster1", "", "x") not in store.objects.all(Namespace)
         await world.management.kill()

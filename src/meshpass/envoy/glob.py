@@ -31,11 +31,12 @@ def build_glob_among(glob: Glob) -> StringMatcher:
 
 
 def build_host_glob(glob: Glob) -> StringMatcher:
-    """Matches a host in all of its forms: in any case, with the dot of the root, and with any port or none.
+    """Matches a host in all of its forms: in any case, with the dot of the root, with any port or none, and in a list.
 
-    For what is refused: who could write the same host in another form would pass (RFC 3986 §3.2.2, §6.2.3).
+    For what is refused: who could write the same host in another form would pass (RFC 3986 §3.2.2, §6.2.3). Envoy makes
+    one list of several lines ``Host``, which RFC 9112 §3.2 forbids.
     """
-    return _regex(f"(?i){_expression(glob)}[.]?(?::[0-9]*)?")
+    return _regex(f"(?i)(?:.*,)?[ \\t]*{_expression(glob)}[.]?(?::[0-9]*)?[ \\t]*(?:,.*)?")
 
 
 def _expression(glob: Glob) -> str:
