@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meshpass.secretfile import write_secret_file
+from meshpass.secretfile import make_private_directory, write_secret_file
 
 
 def test_a_file_that_others_could_read_is_replaced(tmp_path: Path):
@@ -41,3 +41,14 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
 
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_private_directory_is_so_all_the_way(tmp_path: Path):
+    """Whatever is made above it as well; what was there is left as it is, for it is somebody else's."""
+    tmp_path.chmod(0o755)
+    path = make_private_directory(tmp_path / "agents" / "cluster1" / "identity")
+
+    made = (path, path.parent, path.parent.parent)
+    assert [stat.S_IMODE(one.stat().st_mode) for one in made] == [0o700] * 3
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert make_private_directory(path) == path

@@ -27,6 +27,7 @@ from meshpass.apiserver.websocket import QuietWebSocket, UpgradableProtocol
 from meshpass.apiserver.writer import Writer
 from meshpass.errors import LocalMeshError
 from meshpass.httpserver import HttpServer
+from meshpass.secretfile import make_private_directory
 
 DATABASE = "state.db"
 _KEEP_ALIVE_SECONDS = 120
@@ -62,7 +63,7 @@ class ApiServer:
         listener = _listen(settings.host, settings.port)
         try:
             self._port = listener.getsockname()[1]
-            settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_directory(settings.directory)
             settings.directory.chmod(0o700)
             self._hub = Hub()
             self._storage = Storage(

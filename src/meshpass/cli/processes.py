@@ -152,8 +152,9 @@ def _serve(settings: ControlPlaneSettings) -> None:
 
     from meshpass.app import serve_control_plane
     from meshpass.logformat import log_to_stderr
+    from meshpass.secretfile import make_private_directory
 
     log_to_stderr(logging.INFO)
-    settings.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(settings.directory)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_control_plane(settings))

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from meshpass.secretfile import write_secret_file
+from meshpass.secretfile import make_private_directory, write_secret_file
 
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=7)
@@ -37,7 +37,7 @@ def ensure_server_certificate(
     What is there is kept while it is that. Otherwise a new ECDSA P-256 CA signs a new one; the CA's key is never
     stored, so nobody can sign another. The directory is made with mode 0700.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(directory)
     files = ServerCertificate(
         ca=directory / "ca.crt", certificate=directory / "server.crt", private_key=directory / "server.key"
     )

@@ -18,7 +18,7 @@ from meshpass.identity.authority import Authority, is_signed_by, make_request
 from meshpass.identity.pem import encode_certificates, encode_private_key, parse_certificates, parse_private_key
 from meshpass.identity.profile import generate_key
 from meshpass.identity.trust import TrustBundle, decode_bundle, encode_trust
-from meshpass.secretfile import write_secret_file
+from meshpass.secretfile import make_private_directory, write_secret_file
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class IntermediateStore:
         self._revision = 0
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(directory)
         self._load()
 
     @property

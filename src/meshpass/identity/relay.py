@@ -21,7 +21,7 @@ from meshpass.identity.authority import is_signed_by, make_request, read_request
 from meshpass.identity.pem import encode_certificates, encode_private_key, parse_certificates, parse_private_key
 from meshpass.identity.profile import build_agent, build_root, build_server, generate_key
 from meshpass.identity.spiffe import agent_id, check_trust_domain, uri_names
-from meshpass.secretfile import write_secret_file
+from meshpass.secretfile import make_private_directory, write_secret_file
 
 logger = logging.getLogger(__name__)
 
@@ -279,8 +279,7 @@ def _write(
 
 
 def _private_directory(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    return make_private_directory(path)
 
 
 def _general_name(host: str) -> x509.GeneralName:

@@ -19,6 +19,7 @@ from meshpass.identity.rootfile import RootFile, load_roots, save_roots
 from meshpass.identity.rotation import Late, RootSet, Rotation, advance, begin, find_late
 from meshpass.identity.spiffe import check_trust_domain
 from meshpass.identity.trust import IntermediateState, Phase, TrustBundle
+from meshpass.secretfile import make_private_directory
 from meshpass.translate.rootsecret import SECRET_NAME, SECRET_NAMESPACE
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class RootStore:
         self._revision = 0
         self._changed = asyncio.Event()
         self._woken = asyncio.Event()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(directory)
         found = load_roots(self._path)
         if found is None:
             root = make_root(self._trust_domain, clock())

@@ -18,7 +18,7 @@ import msgspec
 
 from meshpass.errors import LocalMeshError
 from meshpass.localmesh.processrecord import ProcessRecord
-from meshpass.secretfile import write_secret_file
+from meshpass.secretfile import make_private_directory, write_secret_file
 
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the systems' own limits for Unix sockets are 104 (BSD, macOS) and 108 (Linux), with the final zero."""
@@ -140,7 +140,7 @@ class StateDirectory:
         """The directory and its parts are there, readable by their owner alone."""
         try:
             for path in (self.path, self.logs):
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_directory(path)
         except OSError as error:
             raise LocalMeshError(f"{self.path}: cannot be made: {error.strerror}") from error
 
