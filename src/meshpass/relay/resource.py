@@ -12,7 +12,7 @@ from meshpass.envoy.resource import build_serialised
 from meshpass.envoy.snapshot import Resource, content_version
 from meshpass.errors import XdsProtocolError
 from meshpass.relay.nodestate import place_of_node
-from meshpass.relay.typeurl import NODE_STATE
+from meshpass.relay.typeurl import NODE_STATE, object_type
 
 Resources = Mapping[str, Resource]
 NO_RESOURCES: Resources = MappingProxyType({})
@@ -42,9 +42,9 @@ def make_resource(type_url: str, name: str, body: bytes) -> Resource:
     return build_serialised(type_url, name, (body,), version=version, sources=frozenset())
 
 
-def make_object(key: ObjectKey, essence: bytes, type_url: str) -> Resource:
-    """The resource of an object; to be called through the memo."""
-    return make_resource(type_url, object_name(key), essence)
+def make_object(key: ObjectKey, essence: bytes) -> Resource:
+    """The resource of an object."""
+    return make_resource(object_type(key.kind), object_name(key), essence)
 
 
 def object_name(key: ObjectKey) -> str:

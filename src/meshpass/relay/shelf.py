@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
+from typing import TypeVar, cast
 
 from meshpass.api.admin import KubernetesCluster
 from meshpass.api.core import Secret
@@ -14,11 +15,12 @@ from meshpass.envoy.snapshot import Resource, content_version
 from meshpass.kube.store import RELAYED, ObjectStore
 from meshpass.kube.stored import KIND_BY_NAME
 from meshpass.memo import Memo
+from meshpass.relay.derived import Derived
 from meshpass.relay.facts import Facts
 from meshpass.relay.follower import Versions
 from meshpass.relay.nodestate import encode_state, place_of_node
 from meshpass.relay.registration import find_awaited, find_registered
-from meshpass.relay.resource import Resources, Target, make_object, make_resource
+from meshpass.relay.resource import Resources, Target, make_object, make_resource, object_name
 from meshpass.relay.secretuse import find_references, gateway_secrets, used_secrets
 from meshpass.relay.typeurl import FACT, NODE_STATE, REVISION, object_type
 from meshpass.relay.visibility import (
@@ -26,16 +28,17 @@ from meshpass.relay.visibility import (
     Scope,
     find_scope,
     index_objects,
+    is_for_agent,
+    is_for_management,
     select_labels,
-    select_objects,
-    select_own,
     select_states,
 )
 from meshpass.translate.workspace import WorkspaceIndex
 from meshpass.xds.remote import RemoteState, RemoteStates
 
 _NO_BODIES: Mapping[ObjectKey, bytes] = MappingProxyType({})
-_NO_SECRETS: frozenset[ObjectKey] = frozenset()
+
+Value = TypeVar("Value")
 
 
 class Shelf:
@@ -51,6 +54,9 @@ class Shelf:
         self._facts = facts
         self._management_cluster = management_cluster
         self._memo = Memo()
+        self._made: dict[str, Derived[bytes, ObjectKey, Resource]] = {}
+        self._selected: dict[tuple[str, str], Derived[Resource, str, Resource]] = {}
+        self._before: dict[tuple[str, str], object] = {}
 
     @property
     def ready(self) -> bool:
@@ -70,14 +76,9 @@ class Shelf:
     def for_agent(self, cluster: str, heard: AbstractSet[str] = frozenset()) -> Target:
         """What the agent of a cluster is to hold; ``heard`` are the clusters whose agents this process has heard."""
         index = index_objects(self._store.objects, self._management_cluster, self._memo)
-        scope = self._memo(find_scope, index, cluster)
-        secrets = self._used_secrets(index, scope)
-        resources: dict[str, Resources] = {
-            object_type(kind): self._memo(
-                select_objects, kind, self._objects(kind), scope, secrets if kind == SECRET else _NO_SECRETS
-            )
-            for kind in KIND_BY_NAME
-        }
+        scope = self._same(("scope", cluster), self._memo(find_scope, index, cluster))
+        secrets = self._same(("secrets", cluster), self._used_secrets(index, scope))
+        resources = self._select(cluster, lambda key: is_for_agent(key, scope, secrets), scope, secrets)
         states = self._memo(_join, self._states("own"), self._states("remote"))
         resources[NODE_STATE] = self._memo(select_states, states, scope)
         resources[FACT] = self._memo(_make_facts, self._facts.own)
@@ -98,13 +99,8 @@ class Shelf:
         index = index_objects(objects, self._management_cluster, self._memo)
         used = self._used_secrets(index, None)
         gateways = self._memo(gateway_secrets, objects.all(VirtualGateway), objects.all(Secret), index)
-        secrets = self._memo(_unite, used, gateways)
-        resources: dict[str, Resources] = {
-            object_type(kind): self._memo(
-                select_own, kind, self._objects(kind), cluster, secrets if kind == SECRET else _NO_SECRETS
-            )
-            for kind in KIND_BY_NAME
-        }
+        secrets = self._same(("secrets", cluster), used | gateways)
+        resources = self._select(cluster, lambda key: is_for_management(key, cluster, secrets), cluster, secrets)
         resources[NODE_STATE] = self._states("own")
         resources[FACT] = self._memo(_make_facts, self._facts.own)
         resources[REVISION] = self._memo(_own_label, self._labels(), cluster)
@@ -136,7 +132,29 @@ class Shelf:
         return self._memo(used_secrets, references, index, scope, self._management_cluster)
 
     def _objects(self, kind: str) -> Mapping[ObjectKey, Resource]:
-        return self._memo.each(make_object, self._store.essences.get(kind, _NO_BODIES), object_type(kind))
+        derived = self._made.setdefault(kind, Derived())
+        return derived.follow(self._store.essences.get(kind, _NO_BODIES), lambda key: key, make_object)
+
+    def _select(
+        self, cluster: str, counts: Callable[[ObjectKey], bool], whose: object, secrets: frozenset[ObjectKey]
+    ) -> dict[str, Resources]:
+        """Type URL → the objects that count; ``counts`` is a function of the key, of ``whose`` and of ``secrets``."""
+
+        def name(key: ObjectKey) -> str | None:
+            return object_name(key) if counts(key) else None
+
+        selected: dict[str, Resources] = {}
+        for kind in KIND_BY_NAME:
+            derived = self._selected.setdefault((cluster, kind), Derived())
+            context = (whose, secrets) if kind == SECRET else (whose,)
+            selected[object_type(kind)] = derived.follow(self._objects(kind), name, _itself, *context)
+        return selected
+
+    def _same(self, slot: tuple[str, str], value: Value) -> Value:
+        """The value, or the one that was here before if that equals it: others are made of it, and go by identity."""
+        if self._before.get(slot) != value:
+            self._before[slot] = value
+        return cast("Value", self._before[slot])
 
     def _states(self, whose: str) -> Resources:
         states = self._own if whose == "own" else self._remote
@@ -175,5 +193,5 @@ def _join(one: Resources, other: Resources) -> Resources:
     return {**one, **other}
 
 
-def _unite(one: frozenset[ObjectKey], other: frozenset[ObjectKey]) -> frozenset[ObjectKey]:
-    return one | other
+def _itself(_key: ObjectKey, resource: Resource) -> Resource:
+    return resource

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.core import Namespace
 from meshpass.api.objectset import ObjectKey, ObjectSet
-from meshpass.envoy.snapshot import Resource
 from meshpass.memo import Memo
 from meshpass.relay.nodestate import place_of_node
 from meshpass.relay.resource import Resources
@@ -24,7 +22,7 @@ SECRET = "Secret"  # noqa: S105
 SERVICE_ACCOUNT = "ServiceAccount"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """Whose objects the agent of a cluster sees."""
 
@@ -74,26 +72,23 @@ def _with_sources(workspaces: frozenset[str], sharing: Sharing) -> frozenset[str
     return found
 
 
-def select_objects(
-    kind: str, resources: Mapping[ObjectKey, Resource], scope: Scope, secrets: frozenset[ObjectKey]
-) -> Resources:
-    """The objects of a kind that the scope has, by name of the resource; to be called through the memo.
+def is_for_agent(key: ObjectKey, scope: Scope, secrets: frozenset[ObjectKey]) -> bool:
+    """True for an object that the agent is to hold.
 
     ``secrets`` are those that an object refers to which the agent sees; there are no others for it.
     """
-    return {
-        one.name: one
-        for key, one in resources.items()
-        if key.cluster != scope.cluster and _may_see(kind, key, scope, secrets)
-    }
-
-
-def _may_see(kind: str, key: ObjectKey, scope: Scope, secrets: frozenset[ObjectKey]) -> bool:
-    if kind in ADMIN_KINDS:
+    if key.cluster == scope.cluster:
+        return False
+    if key.kind in ADMIN_KINDS:
         return True
-    if kind == SECRET:
+    if key.kind == SECRET:
         return key in secrets
-    return scope.sees(key) or (kind == SERVICE_ACCOUNT and (key.cluster, key.namespace) in scope.callers)
+    return scope.sees(key) or (key.kind == SERVICE_ACCOUNT and (key.cluster, key.namespace) in scope.callers)
+
+
+def is_for_management(key: ObjectKey, cluster: str, secrets: frozenset[ObjectKey]) -> bool:
+    """True for an object that the cluster's agent tells; ``secrets`` are those that some object refers to."""
+    return key.cluster == cluster and (key.kind != SECRET or key in secrets)
 
 
 def select_states(resources: Resources, scope: Scope) -> Resources:
@@ -110,12 +105,3 @@ def select_states(resources: Resources, scope: Scope) -> Resources:
 def select_labels(resources: Resources, cluster: str) -> Resources:
     """The labels of the other clusters; to be called through the memo."""
     return {name: one for name, one in resources.items() if name != cluster}
-
-
-def select_own(
-    kind: str, resources: Mapping[ObjectKey, Resource], cluster: str, secrets: frozenset[ObjectKey]
-) -> Resources:
-    """The cluster's own objects of a kind, for the management server; to be called through the memo."""
-    return {
-        one.name: one for key, one in resources.items() if key.cluster == cluster and (kind != SECRET or key in secrets)
-    }
