@@ -122,6 +122,10 @@ class Publisher:
             old = () if before is None else (*gone, *(before[name] for name in changed if name in before))
             new = resources.values() if before is None else changed.values()
             self._digest ^= _digest_of(old) ^ _digest_of(new)
+        if type_url == REVISION:
+            # In one response: with the end of the batch, nothing of it may be on its way still.
+            yield from subscription.replace(resources)
+            return
         # Also where there is nothing but removals: a name that was held back and is gone is to be removed like others.
         for part in tuple(_split(changed.values())) or ((),) if changed or gone else ():
             yield from subscription.offer({one.name: one for one in part})

@@ -143,3 +143,18 @@ def test_a_peer_asks_for_everything_or_is_cut() -> None:
 def test_types_that_are_not_known_are_passed_over() -> None:
     """A peer of a later version gets what there is."""
     assert Publisher().receive(DeltaRequest(type_url="type.meshpass.dev/later", subscribe=("*",))) == ()
+
+
+def test_a_label_that_goes_away_goes_within_the_batch() -> None:
+    """Of a cluster that is deregistered while its agent's peers are connected, or were not: nobody begins from nothing."""
+    for connected in (True, False):
+        tell, follow, line = make_line(one=b"1", two=b"1")
+        target = tell.target()
+        labels = {"cluster1": target.of(REVISION)["cluster1"]}
+        after = Target(resources={**target.resources, SERVICE: {ONE[1]: make_resource(*ONE, b"1")}, REVISION: labels})
+        if not connected:
+            tell.publisher, line.down, line.up = Publisher(), [], follow.connect()
+        line.sent(tell.publisher.retarget(after))
+        line.settle()
+
+        assert set(follow.held) == {ONE, (REVISION, "cluster1")}
