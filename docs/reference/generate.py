@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
 from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.kind import Kind
 from meshpass.api.kinds import kind_of_type
@@ -14,7 +15,7 @@ from meshpass.api.metadata import ApiObject
 from meshpass.api.openapi import object_schema
 from meshpass.api.resilience import FaultInjectionPolicy, RetryTimeoutPolicy
 from meshpass.api.routetable import RouteTable
-from meshpass.api.security import CORSPolicy, JWTPolicy
+from meshpass.api.security import AccessPolicy, CORSPolicy, JWTPolicy
 from meshpass.api.trafficcontrol import HeaderManipulationPolicy
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.api.virtualgateway import VirtualGateway
@@ -36,6 +37,10 @@ KINDS: tuple[type[ApiObject], ...] = (
     RetryTimeoutPolicy,
     FaultInjectionPolicy,
     HeaderManipulationPolicy,
+    AccessPolicy,
+    Workspace,
+    WorkspaceSettings,
+    KubernetesCluster,
 )
 """The kinds that have a page."""
 

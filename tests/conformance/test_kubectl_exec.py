@@ -422,6 +422,7 @@ def test_the_way_of_the_guides(mesh: Mesh):
 @pytest.mark.envoy
 def test_pods_of_a_mesh(mesh: Mesh):
     """Both containers are ready; a gateway is one."""
+    gateways = {"istio-ingressgateway": "1/1", "istio-eastwestgateway": "1/1"}
     listed = mesh.kubectl("--context", "cluster1", "get", "pods", "-A", "--no-headers").stdout
     ready = {line.split()[1]: line.split()[2] for line in listed.splitlines()}
-    assert ready == {"istio-ingressgateway": "1/1", "client": "2/2", "httpbin": "2/2"}
+    assert ready == {**gateways, "client": "2/2", "httpbin": "2/2"}

@@ -288,7 +288,8 @@ async def test_faults_meet_those_who_may_pass(envoy: IrEnvoy) -> None:
     await serve(envoy, guarded_route, route(), options={GUARDED: faults})
     begun = time.monotonic()
     assert (await envoy.request(f"{URL}/guarded", headers=BEARER)).status == 418
-    assert time.monotonic() - begun >= 0.06
+    # Envoy's timers are not exact to the millisecond.
+    assert time.monotonic() - begun >= 0.05
     assert (await envoy.request(f"{URL}/guarded")).status == 401
     assert (await envoy.request(URL, headers={"x-envoy-fault-abort-request": "500"})).status == 200
     await serve(envoy, route(), options={OPEN: RouteOptions(abort=Abort(percent=50, status=418))})
