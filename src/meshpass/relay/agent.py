@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 SIGN_SECONDS = 10.0
+_LOST = "the connection was lost"
 _REFUSALS = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
 
 
@@ -133,6 +134,9 @@ class RelayAgent:
                 failed = _first(group)
                 refused = failed.code() in _REFUSALS
                 ended = failed.details() or failed.code().name
+                if failed.code() is grpc.StatusCode.INTERNAL:
+                    # Of gRPC's own making: what was written crossed the server's last word on its way.
+                    ended = _LOST
             except* DivergedError as group:
                 self._diverged = True
                 ended = str(_first(group))
@@ -140,7 +144,7 @@ class RelayAgent:
                 ended = str(_first(group)) or "no answer in time"
             except* asyncio.InvalidStateError:
                 # gRPC's word for writing to a call that has just ended.
-                ended = "the connection was lost"
+                ended = _LOST
             except* Exception as group:
                 logger.exception("connection of the relay failed")
                 ended = str(_first(group))
