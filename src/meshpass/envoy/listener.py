@@ -52,7 +52,11 @@ def build_listener(listener: Listener) -> Resource:
     message = ListenerMessage(name=listener.name, address=build_address(listener.address, listener.port))
     match listener:
         case OutboundListener():
-            message.filter_chains.append(FilterChain(filters=[_http(_build_outbound(listener))]))
+            # Whoever comes this way speaks with the workload's identity: nobody but programs of its own place may.
+            own = FilterChainMatch(source_type=FilterChainMatch.SAME_IP_OR_LOOPBACK)
+            message.filter_chains.append(
+                FilterChain(filter_chain_match=own, filters=[_http(_build_outbound(listener))])
+            )
         case InboundListener():
             _set_inbound(message, listener)
         case GatewayListener():

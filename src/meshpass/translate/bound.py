@@ -39,7 +39,11 @@ def _bind(  # noqa: PLR0917
     home = workspaces.owners.get(place)
     selected = memo.each(_selects, bindings, labels)
     users = memo.each(_users, tables, workspaces.sharing)
-    used = [table for key, table in tables.items() if home in users[key] and selected[key]]
+    # The workspace's own come before those that it imports: nobody takes a host away by being older.
+    used = sorted(
+        (table for key, table in tables.items() if home in users[key] and selected[key]),
+        key=lambda table: table.workspace != home,
+    )
     return memo(
         make_table_set,
         tuple(memo(restrict_table, one, labels) if one.restricted else one for one in used),
