@@ -26,6 +26,7 @@ from meshpass.cli.logs import build_query, logs, open_log, render_record
 from meshpass.errors import LocalMeshError
 from meshpass.httpserver import HttpServer
 from meshpass.localmesh.directory import StateDirectory
+from meshpass.localmesh.processrecord import ProcessRecord, Role
 
 
 @pytest.fixture
@@ -84,6 +85,7 @@ async def test_records(log: AuditLog, path: Path) -> None:
         "status": 200,
         "reason": "",
         "failures": [],
+        "trial": "",
     }
 
 
@@ -195,7 +197,8 @@ async def test_the_command(log: AuditLog, path: Path, monkeypatch: pytest.Monkey
     log.append(make_record(path="/second"))
     command = typer.Typer()
     command.command()(logs)
-    monkeypatch.setattr(StateDirectory, "running", lambda _: SimpleNamespace(run_directory=str(path.parent)))
+    alone = ProcessRecord(role=Role.ALONE, cluster="mgmt", control_socket=str(path), log="")
+    monkeypatch.setattr(StateDirectory, "running", lambda _: SimpleNamespace(processes=(alone,)))
 
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(command, list(arguments))
@@ -208,7 +211,7 @@ async def test_the_command(log: AuditLog, path: Path, monkeypatch: pytest.Monkey
         *("REQUEST", "POLICY", "PROVIDER", "SUBJECT", "REASON"),
     ]
     assert first.split() == [
-        *("22:13:20.000", "httpbin/client", "outbound", "denied", "401", "GET", "www.example.com/get"),
+        *("22:13:20.000", "cluster1/httpbin/client", "outbound", "denied", "401", "GET", "www.example.com/get"),
         *("cluster1/httpbin/policy", "-", "-", "Jwt", "is", "missing"),
     ]
     assert second.split()[6] == "www.example.com/second"
