@@ -11,6 +11,8 @@ from tests.support.access_objects import access_policy, allow
 from tests.support.envoy_mesh import CLIENT, GUARDED, INBOUND_PORT, EnvoyMesh, run_envoy_mesh
 from tests.support.mesh_issuer import MeshIssuer
 
+from meshpass.translate.sidecar import OUTBOUND_PORT
+
 pytestmark = [pytest.mark.envoy, pytest.mark.asyncio(loop_scope="module")]
 
 
@@ -76,3 +78,24 @@ async def test_what_a_client_says_of_itself_does_not_arrive(mesh: EnvoyMesh, hea
 
     assert answer.seen("X-Forwarded-Client-Cert") == []
     assert answer.seen("X-Envoy-Original-Path") == answer.seen("X-Envoy-External-Address") == []
+
+
+async def test_nobody_else_speaks_with_the_identity_of_a_workload(mesh: EnvoyMesh) -> None:
+    """Where a workload sends its requests, only programs of its own place get in: they get its certificate shown."""
+    ask = b"GET http://guarded.httpbin:8000/get HTTP/1.1\r\nHost: guarded.httpbin:8000\r\nConnection: close\r\n\r\n"
+    own, stranger = [await _ask_from(source, mesh, ask) for source in ("127.0.0.1", "127.9.9.9")]
+
+    assert own.startswith(b"HTTP/1.1 200")
+    assert stranger == b""
+
+
+async def _ask_from(source: str, mesh: EnvoyMesh, request: bytes) -> bytes:
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(mesh.address(CLIENT), OUTBOUND_PORT, local_addr=(source, 0))
+        try:
+            writer.write(request)
+            return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
