@@ -140,7 +140,7 @@ async def test_endpoints_that_do_not_speak_it_get_plain_text(envoy: IrEnvoy) -> 
 async def test_the_next_priority_has_the_requests_when_the_first_one_fails(envoy: IrEnvoy) -> None:
     """After as many failures as are said, and for as long; then the first one is tried again."""
     web, other = (one.endpoints[0] for one in envoy.backends if one.name in {"other", "web"})
-    outlier = OutlierDetection(consecutive_failures=2, interval_milliseconds=100, ejection_milliseconds=500)
+    outlier = OutlierDetection(consecutive_failures=2, interval_milliseconds=100, ejection_milliseconds=2000)
     near, far = web, other._replace(priority=1)
     backend = Backend(name="failover", endpoints=(near, far), outlier=outlier)
     await envoy.serve(to(backend))

@@ -65,7 +65,7 @@ class KubeconfigAuth(httpx.Auth):
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Runs the flow of the user's own method, and once more when the kubeconfig holds other credentials by now."""
         for last in (False, True):
-            flow = self._auth.async_auth_flow(request)
+            user, flow = self._user, self._auth.async_auth_flow(request)
             try:
                 outgoing = await anext(flow)
                 while True:
@@ -77,7 +77,8 @@ class KubeconfigAuth(httpx.Auth):
                 raise _no_credentials(self._user, error) from error
             finally:
                 await flow.aclose()
-            if last or response.status_code != 401 or not self._reload():
+            # Another request may have read the file again meanwhile: then there are other credentials by now as well.
+            if last or response.status_code != 401 or not (self._user is not user or self._reload()):
                 return
 
     def _reload(self) -> bool:

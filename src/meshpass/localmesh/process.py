@@ -97,7 +97,8 @@ class ChildProcess:
         pause = _FIRST_PAUSE
         try:
             while True:
-                await self._wanted.wait()
+                while self.stopped:  # again, it may be, between being wanted and getting here
+                    await self._wanted.wait()
                 started = time.monotonic()
                 code = await self._run_once(log)
                 if self.stopped:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import stat
 import sys
 from pathlib import Path
@@ -43,6 +44,34 @@ class Gate(httpx.AsyncBaseTransport):
 def client_of(path: Path, gate: Gate) -> KubeClient:
     auth = KubeconfigAuth(path, None, read_access(path, None))
     return KubeClient(httpx.AsyncClient(transport=gate, base_url="https://a.test", auth=auth), cluster="c")
+
+
+async def test_requests_at_the_same_time_all_get_the_new_credentials(tmp_path):
+    """Each was sent with the old ones; the first answer has the file read again, and the others find that done."""
+    path = write(tmp_path / "config", {"token": "old"})
+    gate = MeetingGate("new", several=3)
+    client = client_of(path, gate)
+    write(path, {"token": "new"})
+
+    await asyncio.gather(*(client.request_json("GET", "/version") for _ in range(3)))
+
+    assert gate.presented == ["Bearer old"] * 3 + ["Bearer new"] * 3
+
+
+class MeetingGate(Gate):
+    """Answers nobody before so many have come."""
+
+    def __init__(self, token: str, several: int) -> None:
+        super().__init__(token)
+        self._several = several
+        self._met = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await super().handle_async_request(request)
+        if len(self.presented) >= self._several:
+            self._met.set()
+        await self._met.wait()
+        return answer
 
 
 async def test_credentials_are_read_again_after_401(tmp_path):
