@@ -113,8 +113,8 @@ def print_permissions(
 ) -> None:
     """Print the least that a control plane has to be allowed: ServiceAccount, ClusterRole, ClusterRoleBinding.
 
-    It reads its own kinds, Namespaces, Services, EndpointSlices, Pods and Secrets, writes statuses of its own kinds, and
-    records Events. The namespace has to be there.
+    It reads its own kinds, Namespaces, ServiceAccounts, Services, EndpointSlices, Pods and Secrets, writes statuses of its
+    own kinds, and records Events. The namespace has to be there.
 
     Examples:
         meshpass rbac print | kubectl apply --context cluster1 -f -
