@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
+from meshpass.observable import Observable
 from meshpass.translate.filecontent import NO_FILES, UNREAD, FileContent, FileContents
 
 INTERVAL_SECONDS = 1.0
@@ -47,9 +48,10 @@ class _Seen:
     """True: it was read when it had not changed for a whole interval, so that no later change has the same mark."""
 
 
-class CertificateFiles:
+class CertificateFiles(Observable):
     """Reads what `follow` names, as long as `run` runs.
 
+    - ``revision`` grows whenever ``files`` is another one.
     - Files that change about the same time, such as a certificate and its key, change in ``files`` at once: when none
       has changed for an interval.
     - What has nothing in PEM is not kept. Nothing of any content is logged.
@@ -58,30 +60,18 @@ class CertificateFiles:
     """
 
     def __init__(self, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
+        super().__init__()
         self._interval = interval_seconds
         self._wanted: frozenset[str] = frozenset()
         self._seen: dict[str, _Seen] = {}
         self._held = 0
         self._files = NO_FILES
-        self._revision = 0
-        self._changed = asyncio.Event()
         self._wanted_more = asyncio.Event()
 
     @property
     def files(self) -> FileContents:
         """What is known of every followed file. Never changed in place."""
         return self._files
-
-    @property
-    def revision(self) -> int:
-        """It grows whenever ``files`` is another one."""
-        return self._revision
-
-    async def wait_changed(self, after_revision: int) -> int:
-        """Return the revision as soon as it is above ``after_revision``: at once if that has happened already."""
-        while self._revision <= after_revision:
-            await self._changed.wait()
-        return self._revision
 
     def follow(self, paths: frozenset[str]) -> bool:
         """Exactly these are followed from now on.
@@ -136,9 +126,7 @@ class CertificateFiles:
         if files == self._files:
             return
         self._files = MappingProxyType(files)
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._count_change()
 
 
 def _read_all(paths: Iterable[str]) -> dict[str, _Seen]:

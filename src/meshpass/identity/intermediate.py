@@ -18,6 +18,7 @@ from meshpass.identity.authority import Authority, is_signed_by, make_request
 from meshpass.identity.pem import encode_certificates, encode_private_key, parse_certificates, parse_private_key
 from meshpass.identity.profile import generate_key
 from meshpass.identity.trust import TrustBundle, decode_bundle, encode_trust
+from meshpass.observable import Observable
 from meshpass.secretfile import make_private_directory, write_secret_file
 
 logger = logging.getLogger(__name__)
@@ -31,9 +32,10 @@ Sign = Callable[[str], Awaitable[str]]
 """Certificate signing request → chain without the root, both PEM. Raises whatever it likes when it cannot."""
 
 
-class IntermediateStore:
+class IntermediateStore(Observable):
     """The intermediate and the trust bundle of a process, on disk (mode 0600), so that it goes on without who signs.
 
+    - ``revision`` grows whenever ``bundle``, ``authority`` or ``problem`` is another one.
     - What is in ``bundle`` and ``authority`` is on disk: a restart begins with it.
     - The intermediate is renewed at half its life, and whenever another authority signs than the one that signed it.
     - Not thread-safe: it lives in one event loop.
@@ -49,6 +51,7 @@ class IntermediateStore:
         random: Callable[[], float] = randomness.random,
     ) -> None:
         """``directory`` is made with mode 0700. What is in it and cannot be used is told, and as if it were not there."""
+        super().__init__()
         self.cluster = cluster
         self._bundle_path = directory / "trust-bundle.json"
         self._path = directory / "intermediate.pem"
@@ -60,8 +63,6 @@ class IntermediateStore:
         self._renew_at: datetime | None = None
         self._asked = False
         self._problem = ""
-        self._revision = 0
-        self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         make_private_directory(directory)
         self._load()
@@ -80,17 +81,6 @@ class IntermediateStore:
     def problem(self) -> str:
         """Why it could not be renewed when that was tried last; empty if it could."""
         return self._problem
-
-    @property
-    def revision(self) -> int:
-        """It grows whenever ``bundle``, ``authority`` or ``problem`` is another one."""
-        return self._revision
-
-    async def wait_changed(self, after_revision: int) -> int:
-        """Return the revision as soon as it is above ``after_revision``: at once if that has happened already."""
-        while self._revision <= after_revision:
-            await self._changed.wait()
-        return self._revision
 
     def trust(self, bundle: TrustBundle) -> None:
         """The bundle is on disk, and is ``bundle``. Raises OSError where it cannot be written: the one before stays."""
@@ -170,16 +160,11 @@ class IntermediateStore:
         if problem != self._problem:
             logger.warning("intermediate not renewed", extra={"cluster": self.cluster, "error": problem})
             self._problem = problem
-            self._tell()
+            self._count_change()
 
     def _note_change(self) -> None:
         self._woken.set()
-        self._tell()
-
-    def _tell(self) -> None:
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._count_change()
 
     def _load(self) -> None:
         try:

@@ -19,6 +19,7 @@ from meshpass.identity.rootfile import RootFile, load_roots, save_roots
 from meshpass.identity.rotation import Late, RootSet, Rotation, advance, begin, find_late
 from meshpass.identity.spiffe import check_trust_domain
 from meshpass.identity.trust import IntermediateState, Phase, TrustBundle
+from meshpass.observable import Observable
 from meshpass.secretfile import make_private_directory
 from meshpass.translate.rootsecret import SECRET_NAME, SECRET_NAMESPACE
 
@@ -33,9 +34,10 @@ RENEW_BEFORE = timedelta(days=365)
 LOOK_SECONDS = 3600.0
 
 
-class RootStore:
+class RootStore(Observable):
     """The authorities of a mesh, on disk (mode 0600), and the rotation from one to the next.
 
+    - ``revision`` grows whenever ``bundle`` is another one.
     - ``bundle`` is on disk before anybody can see it: a restart goes on where it was.
     - Not thread-safe: it lives in one event loop.
     """
@@ -54,14 +56,13 @@ class RootStore:
         Raises MeshpassError where what is there cannot be read or can be read by others: with another root in its place,
         nobody would believe anybody.
         """
+        super().__init__()
         self._path = directory / "roots.json"
         self._trust_domain = check_trust_domain(trust_domain)
         self._clock = clock
         self._sleep = sleep
         self._settle_seconds = settle_seconds
         self._states: Mapping[str, IntermediateState | None] | None = None
-        self._revision = 0
-        self._changed = asyncio.Event()
         self._woken = asyncio.Event()
         make_private_directory(directory)
         found = load_roots(self._path)
@@ -79,11 +80,6 @@ class RootStore:
         return self._bundle
 
     @property
-    def revision(self) -> int:
-        """It grows whenever ``bundle`` is another one."""
-        return self._revision
-
-    @property
     def late(self) -> tuple[Late, ...]:
         """Whom the rotation waits for; nobody in STEADY."""
         return find_late(self._file.rotation, self._states or {})
@@ -92,12 +88,6 @@ class RootStore:
     def given(self) -> bool:
         """True where the latest authority is a user's."""
         return not self._file.authorities[self._file.latest.signing].own
-
-    async def wait_changed(self, after_revision: int) -> int:
-        """Return the revision as soon as it is above ``after_revision``: at once if that has happened already."""
-        while self._revision <= after_revision:
-            await self._changed.wait()
-        return self._revision
 
     def sign(self, csr_pem: str, cluster: str) -> str:
         """The chain of a new intermediate for the cluster, as PEM, without the root.
@@ -224,9 +214,7 @@ class RootStore:
             logger.info("roots of the mesh", extra={"phase": file.rotation.phase.value, "signing": bundle.signing})
         if bundle != self._bundle:
             self._bundle = bundle
-            self._revision += 1
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._count_change()
 
     def _make_bundle(self) -> TrustBundle:
         wanted = self._file.rotation.wanted

@@ -17,6 +17,7 @@ from meshpass.identity.pem import encode_certificates, encode_private_key
 from meshpass.identity.profile import build_workload, generate_key
 from meshpass.identity.spiffe import is_spiffe_id
 from meshpass.identity.trust import NodeTrust
+from meshpass.observable import Observable
 from meshpass.translate.identity import NO_IDENTITIES, Identities, WorkloadCertificate
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,10 @@ class _Issued:
     renew_at: datetime
 
 
-class WorkloadIssuer:
+class WorkloadIssuer(Observable):
     """Issues what `follow` names, by the intermediate of the store, and renews it as long as `run` runs.
 
+    - ``revision`` grows whenever ``identities`` or ``trust`` is another one.
     - ``identities`` are NO_IDENTITIES until there are a bundle and an intermediate; `wait_ready` waits for that.
     - When the intermediate is another one, all certificates are issued anew; those before it stay valid.
     - Not thread-safe: it lives in one event loop.
@@ -55,6 +57,7 @@ class WorkloadIssuer:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = randomness.random,
     ) -> None:
+        super().__init__()
         self._intermediate = intermediate
         self._clock = clock
         self._sleep = sleep
@@ -65,8 +68,6 @@ class WorkloadIssuer:
         self._issuers: dict[str, str] = {}
         self._identities = NO_IDENTITIES
         self._trust = NodeTrust()
-        self._revision = 0
-        self._changed = asyncio.Event()
         self._publish()
 
     @property
@@ -89,21 +90,10 @@ class WorkloadIssuer:
         """Until when the first of them is valid."""
         return min((one.not_after for one in self._issued.values()), default=None)
 
-    @property
-    def revision(self) -> int:
-        """It grows whenever ``identities`` or ``trust`` is another one."""
-        return self._revision
-
-    async def wait_changed(self, after_revision: int) -> int:
-        """Return the revision as soon as it is above ``after_revision``: at once if that has happened already."""
-        while self._revision <= after_revision:
-            await self._changed.wait()
-        return self._revision
-
     async def wait_ready(self) -> None:
         """Returns once there are identities: once somebody has signed the intermediate, now or before the start."""
         while self._identities is NO_IDENTITIES:
-            await self._changed.wait()
+            await self.wait_changed(self.revision)
 
     def issuer_of(self, chain: str) -> str:
         """Who stands for a chain of ``identities``, now or at any time before; ``unknown`` for another one."""
@@ -212,9 +202,7 @@ class WorkloadIssuer:
             self._identities = Identities(
                 trust_domain=bundle.trust_domain, authorities=bundle.roots, certificates=MappingProxyType(certificates)
             )
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._count_change()
 
 
 def _equal(one: Mapping[str, WorkloadCertificate], other: Mapping[str, WorkloadCertificate]) -> bool:

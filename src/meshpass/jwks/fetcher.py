@@ -16,6 +16,7 @@ from meshpass.jwks.failure import FetchError
 from meshpass.jwks.savedkeys import SavedKeys, SavedKeysDirectory
 from meshpass.jwks.source import Source, SourceReport
 from meshpass.jwks.url import shown_url
+from meshpass.observable import Observable
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,10 @@ MAX_REQUESTS = 64
 """Requests at a time, over all sources."""
 
 
-class KeySetFetcher:
+class KeySetFetcher(Observable):
     """Fetches what `follow` names, as long as `run` runs.
 
+    - ``revision`` grows whenever ``key_sets`` is another one.
     - A source that fails keeps the keys that it has, however old, here and over restarts: what was saved in
       ``directory`` is in ``key_sets`` from the beginning.
     - Only a key set that was read whole, in time, and with a usable key replaces another one.
@@ -43,6 +45,7 @@ class KeySetFetcher:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         random: Callable[[], float] = randomness.random,
     ) -> None:
+        super().__init__()
         self._files = SavedKeysDirectory(directory)
         self._download = download
         self._clock = clock
@@ -60,8 +63,6 @@ class KeySetFetcher:
                 if (known := Source(key, KeyFetch(), saved, random).fetched()) is not None
             }
         )
-        self._revision = 0
-        self._changed = asyncio.Event()
         self._followed = asyncio.Event()
         self._progress = asyncio.Event()
 
@@ -69,17 +70,6 @@ class KeySetFetcher:
     def key_sets(self) -> KeySets:
         """What is known of every followed source; before the first `follow`, what was saved. Never changed in place."""
         return self._key_sets
-
-    @property
-    def revision(self) -> int:
-        """It grows whenever ``key_sets`` is another one."""
-        return self._revision
-
-    async def wait_changed(self, after_revision: int) -> int:
-        """Return the revision as soon as it is above ``after_revision``: at once if that has happened already."""
-        while self._revision <= after_revision:
-            await self._changed.wait()
-        return self._revision
 
     def follow(self, sources: Mapping[KeySource, KeyFetch]) -> None:
         """Exactly these are fetched from now on. The same call again changes nothing.
@@ -212,9 +202,7 @@ class KeySetFetcher:
         if key_sets == self._key_sets:
             return
         self._key_sets = MappingProxyType(key_sets)
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._count_change()
 
     def _tell_progress(self) -> None:
         self._progress.set()

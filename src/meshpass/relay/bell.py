@@ -6,30 +6,19 @@ import asyncio
 from typing import NoReturn
 
 from meshpass.kube.store import ObjectStore
+from meshpass.observable import Observable
 from meshpass.relay.facts import Facts
 from meshpass.xds.remote import RemoteStates
 
 
-class Bell:
-    """Waits for store, states of proxies and facts at once, for as many as listen."""
+class Bell(Observable):
+    """Waits for store, states of proxies and facts at once, for as many as listen; ``revision`` counts its rings."""
 
     def __init__(self, store: ObjectStore, states: tuple[RemoteStates, ...], facts: Facts) -> None:
+        super().__init__()
         self._store = store
         self._states = states
         self._facts = facts
-        self._rung = 0
-        self._changed = asyncio.Event()
-
-    @property
-    def rung(self) -> int:
-        """How often it has rung."""
-        return self._rung
-
-    async def wait(self, since: int) -> int:
-        """Returns how often it has rung as soon as that is above ``since``."""
-        while self._rung <= since:
-            await self._changed.wait()
-        return self._rung
 
     async def run(self) -> NoReturn:
         """Rings until cancelled."""
@@ -40,26 +29,21 @@ class Bell:
                 tasks.create_task(self._follow_states(states))
         raise AssertionError("the loops never return")
 
-    def _ring(self) -> None:
-        self._rung += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
-
     async def _follow_store(self) -> NoReturn:
         seen = -1
         while True:
             await self._store.wait_until(lambda seen=seen: self._store.changes != seen)  # type: ignore[misc]
             seen = self._store.changes
-            self._ring()
+            self._count_change()
 
     async def _follow_facts(self) -> NoReturn:
         seen = -1
         while True:
             seen = await self._facts.wait_changed(seen)
-            self._ring()
+            self._count_change()
 
     async def _follow_states(self, states: RemoteStates) -> NoReturn:
         seen = -1
         while True:
             seen = await states.wait_changed(seen)
-            self._ring()
+            self._count_change()

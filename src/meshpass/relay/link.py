@@ -113,10 +113,10 @@ class _Teller:
             self._outbox.task_done()
 
     async def follow(self) -> NoReturn:
-        seen = self._bell.rung
+        seen = self._bell.revision
         while True:
             self._retarget()
-            seen = await self._bell.wait(seen)
+            seen = await self._bell.wait_changed(seen)
             self._due = True
 
     async def expect_answers(self) -> NoReturn:

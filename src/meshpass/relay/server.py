@@ -269,7 +269,7 @@ class RelayServer:
         while True:
             if self._shelf.ready:
                 self._end_deregistered(self._shelf.registered)
-            seen = await self._bell.wait(seen)
+            seen = await self._bell.wait_changed(seen)
 
     def _end_deregistered(self, registered: frozenset[str]) -> None:
         for cluster, connection in self._connections.items():

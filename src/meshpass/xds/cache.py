@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from meshpass.envoy.snapshot import Snapshot
 from meshpass.ir import ObjectRef
+from meshpass.observable import Observable
 from meshpass.xds.event import Rejected
 from meshpass.xds.memory import NOTHING, Memory, outline
 from meshpass.xds.subscription import REMEMBERED
@@ -71,28 +71,25 @@ class StreamEntry:
         self._cache.disconnect(self, left, tuple(one for one in self._refused if one.type_url in REMEMBERED))
 
 
-class SnapshotCache:
-    """Holds the target Snapshot of every node. Not thread-safe: it lives in one event loop."""
+class SnapshotCache(Observable):
+    """Holds the target Snapshot of every node. Not thread-safe: it lives in one event loop.
+
+    ``revision`` counts the changes of what ``state`` answers for any node.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
         self._clock = clock
         self._targets: dict[str, Snapshot] = {}
         self._streams: dict[str, list[StreamEntry]] = {}
         self._logged: dict[str, set[Rejection]] = {}
         self._since: dict[str, tuple[tuple[bool, bool], float]] = {}
         self._memories: dict[str, Memory] = {}
-        self._revision = 0
-        self._changed = asyncio.Event()
 
     @property
     def nodes(self) -> tuple[str, ...]:
         """Every node that has a target or a stream, sorted."""
         return tuple(sorted({*self._targets, *self._streams}))
-
-    @property
-    def revision(self) -> int:
-        """Counts the changes of what ``state`` answers for any node."""
-        return self._revision
 
     def set(self, snapshot: Snapshot) -> None:
         """Make the snapshot the target of its node; its streams have their next responses queued on return."""
@@ -127,12 +124,6 @@ class SnapshotCache:
             since=self._since[node][1] if node in self._since else None,
         )
 
-    async def wait_changed(self, since: int) -> int:
-        """Return the revision as soon as it is above ``since``: at once if that has happened already."""
-        while self._revision <= since:
-            await self._changed.wait()
-        return self._revision
-
     def connect(self, node: str, retarget: Callable[[Snapshot], None]) -> StreamEntry:
         """Enter a new stream of the node. ``retarget`` is called with its target now, if there is one, and on every set."""
         entry = StreamEntry(self, node, retarget)
@@ -160,9 +151,7 @@ class SnapshotCache:
 
     def note_change(self, node: str) -> None:
         """Wake up whoever waits, and log what the node refuses that was not logged since it was last in sync."""
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._count_change()
         state = self.state(node)
         self._note_since(node, state)
         if state.in_sync:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from meshpass.observable import Observable
 from meshpass.xds.cache import Rejection
 
 
@@ -33,23 +33,17 @@ def cluster_of_node(node: str) -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
-class RemoteStates:
+class RemoteStates(Observable):
     """Node → state, as told last. Not thread-safe: it lives in one event loop."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._states: Mapping[str, RemoteState] = MappingProxyType({})
-        self._revision = 0
-        self._changed = asyncio.Event()
 
     @property
     def states(self) -> Mapping[str, RemoteState]:
         """All of them; another mapping after every change, this one is never changed."""
         return self._states
-
-    @property
-    def revision(self) -> int:
-        """Counts the changes."""
-        return self._revision
 
     def state(self, node: str) -> RemoteState | None:
         """How far the node is; None for one that nobody has told about."""
@@ -73,12 +67,4 @@ class RemoteStates:
         for node in gone:
             del after[node]
         self._states = MappingProxyType(after)
-        self._revision += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def wait_changed(self, since: int) -> int:
-        """Return the revision as soon as it is above ``since``: at once if that has happened already."""
-        while self._revision <= since:
-            await self._changed.wait()
-        return self._revision
+        self._count_change()
