@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NoReturn
 
 from meshpass.api.admin import KubernetesCluster
@@ -16,7 +17,13 @@ from meshpass.errors import MeshpassError
 from meshpass.identity.acknowledged import AcknowledgedTrust
 from meshpass.identity.intermediate import IntermediateStore, Sign
 from meshpass.identity.roots import RootStore
-from meshpass.identity.trust import IntermediateState, decode_bundle, decode_intermediate_state, encode_trust
+from meshpass.identity.trust import (
+    IntermediateState,
+    TrustBundle,
+    decode_bundle,
+    decode_intermediate_state,
+    encode_trust,
+)
 from meshpass.identity.view import view_identity
 from meshpass.identity.workload import WorkloadIssuer
 from meshpass.kube.event import EventRecorder
@@ -30,6 +37,8 @@ BUNDLE = "trust-bundle"
 """The fact that the management server tells: whom to believe."""
 STATE = "intermediate-state"
 """The fact that each agent tells: how far it and its proxies are."""
+RETRY_SECONDS = 5.0
+"""Until a trust bundle that could not be written is tried again."""
 
 
 class MeshTrust:
@@ -38,12 +47,21 @@ class MeshTrust:
     The management server, and a process that is alone, have the root; agents get what it signs by ``sign``.
     """
 
-    def __init__(self, settings: ControlPlaneSettings, store: ObjectStore, facts: Facts, events: EventRecorder) -> None:
+    def __init__(
+        self,
+        settings: ControlPlaneSettings,
+        store: ObjectStore,
+        facts: Facts,
+        events: EventRecorder,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         directory = settings.directory / "identity"
         self._settings = settings
         self._store = store
         self._facts = facts
         self._events = events
+        self._sleep = sleep
         self._given: Secret | None = None
         self.roots = None if settings.role is Role.AGENT else RootStore(directory, settings.trust_domain)
         self.intermediate = IntermediateStore(directory, settings.cluster)
@@ -105,24 +123,35 @@ class MeshTrust:
     async def _follow_roots(self, roots: RootStore) -> NoReturn:
         while True:
             seen, bundle = roots.revision, roots.bundle
-            try:
-                self.intermediate.trust(bundle)
-                self._facts.publish(BUNDLE, encode_trust(bundle))
-            except OSError as error:
-                logger.warning("the trust bundle is not on disk", extra={"error": str(error)})
+            if not self._believe(bundle):
+                await self._sleep(RETRY_SECONDS)
+                continue
+            self._facts.publish(BUNDLE, encode_trust(bundle))
             await roots.wait_changed(seen)
 
     async def _follow_server(self) -> NoReturn:
         """An agent believes whom the management server says, as soon as it says so."""
-        seen = self._facts.revision
         while True:
+            seen = self._facts.revision
             told = self._facts.received.get(self._settings.management_cluster, {}).get(BUNDLE)
-            if told is not None:
-                try:
-                    self.intermediate.trust(decode_bundle(told))
-                except (MeshpassError, OSError) as error:
-                    logger.warning("the trust bundle is not taken over", extra={"error": str(error)})
-            seen = await self._facts.wait_changed(seen)
+            try:
+                bundle = None if told is None else decode_bundle(told)
+            except MeshpassError as error:
+                logger.warning("the trust bundle is not taken over", extra={"error": str(error)})
+                bundle = None
+            if bundle is not None and not self._believe(bundle):
+                await self._sleep(RETRY_SECONDS)
+                continue
+            await self._facts.wait_changed(seen)
+
+    def _believe(self, bundle: TrustBundle) -> bool:
+        """False where the bundle cannot be written: then the one before stays, here and for whoever waits for this."""
+        try:
+            self.intermediate.trust(bundle)
+        except OSError as error:
+            logger.warning("the trust bundle is not on disk", extra={"error": str(error)})
+            return False
+        return True
 
     async def _follow_agents(self, roots: RootStore) -> NoReturn:
         seen = self._facts.revision
