@@ -10,7 +10,7 @@ import typer
 from meshpass.cli.output import reported_errors
 
 if TYPE_CHECKING:
-    from meshpass.app import ControlPlaneSettings
+    from meshpass.app import RelayConnect, RelayListen
 
 Cluster: TypeAlias = Annotated[str, typer.Option("--cluster", help="Name of the cluster that it is in.")]
 Kubeconfig: TypeAlias = Annotated[
@@ -67,21 +67,19 @@ def management_server(
         meshpass management-server --cluster mgmt --kubeconfig mgmt.yaml --directory state --listen 0.0.0.0:9900 --name mesh.example.com
     """
     with reported_errors():
-        from meshpass.app import ControlPlaneSettings, RelayListen
-        from meshpass.translate.settings import parse_feature_gates
+        from meshpass.app import RelayListen
 
         _serve(
-            ControlPlaneSettings(
-                kubeconfig=kubeconfig,
-                contexts=((cluster, context),),
-                management_cluster=cluster,
-                ads_socket=ads_socket or directory / "ads.sock",
-                control_socket=control_socket or directory / "control.sock",
-                directory=directory,
-                gates=parse_feature_gates(feature_gates),
-                trust_domain=trust_domain,
-                relay=RelayListen(address=listen, names=tuple(names or ())),
-            )
+            cluster=cluster,
+            management_cluster=cluster,
+            kubeconfig=kubeconfig,
+            context=context,
+            directory=directory,
+            ads_socket=ads_socket,
+            control_socket=control_socket,
+            feature_gates=feature_gates,
+            trust_domain=trust_domain,
+            relay=RelayListen(address=listen, names=tuple(names or ())),
         )
 
 
@@ -122,25 +120,35 @@ def agent(
         meshpass agent --cluster cluster3 --management-cluster mgmt --kubeconfig cluster3.yaml --directory state --server 127.0.0.1:9900 --credentials credentials
     """
     with reported_errors():
-        from meshpass.app import ControlPlaneSettings, RelayConnect
-        from meshpass.translate.settings import parse_feature_gates
+        from meshpass.app import RelayConnect
 
         _serve(
-            ControlPlaneSettings(
-                kubeconfig=kubeconfig,
-                contexts=((cluster, context),),
-                management_cluster=management_cluster,
-                ads_socket=ads_socket or directory / "ads.sock",
-                control_socket=control_socket or directory / "control.sock",
-                directory=directory,
-                gates=parse_feature_gates(feature_gates),
-                trust_domain=trust_domain,
-                relay=RelayConnect(server=server, credentials=credentials),
-            )
+            cluster=cluster,
+            management_cluster=management_cluster,
+            kubeconfig=kubeconfig,
+            context=context,
+            directory=directory,
+            ads_socket=ads_socket,
+            control_socket=control_socket,
+            feature_gates=feature_gates,
+            trust_domain=trust_domain,
+            relay=RelayConnect(server=server, credentials=credentials),
         )
 
 
-def _serve(settings: ControlPlaneSettings) -> None:
+def _serve(
+    *,
+    cluster: str,
+    management_cluster: str,
+    kubeconfig: Path,
+    context: str | None,
+    directory: Path,
+    ads_socket: Path | None,
+    control_socket: Path | None,
+    feature_gates: str,
+    trust_domain: str,
+    relay: RelayListen | RelayConnect,
+) -> None:
     """Run a control plane in this process until SIGTERM or SIGINT."""
     import asyncio
     import logging
@@ -150,10 +158,22 @@ def _serve(settings: ControlPlaneSettings) -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     import uvloop
 
-    from meshpass.app import serve_control_plane
+    from meshpass.app import ControlPlaneSettings, serve_control_plane
     from meshpass.logformat import log_to_stderr
     from meshpass.secretfile import make_private_directory
+    from meshpass.translate.settings import parse_feature_gates
 
+    settings = ControlPlaneSettings(
+        kubeconfig=kubeconfig,
+        contexts=((cluster, context),),
+        management_cluster=management_cluster,
+        ads_socket=ads_socket or directory / "ads.sock",
+        control_socket=control_socket or directory / "control.sock",
+        directory=directory,
+        gates=parse_feature_gates(feature_gates),
+        trust_domain=trust_domain,
+        relay=relay,
+    )
     log_to_stderr(logging.INFO)
     make_private_directory(settings.directory)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

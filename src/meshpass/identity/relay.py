@@ -1,12 +1,10 @@
-"""Credentials of the relay: an authority of its own, by which management server and agents know each other."""
+"""Credentials of the relay, by which management server and agents know each other; an authority of its own signs them."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import logging
-import os
-import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from meshpass.errors import MeshpassError
 from meshpass.identity.authority import is_signed_by, make_request, read_request
-from meshpass.identity.pem import encode_certificates, encode_private_key, parse_certificates, parse_private_key
-from meshpass.identity.profile import build_agent, build_root, build_server, generate_key
+from meshpass.identity.pem import encode_certificates, encode_private_key, parse_certificates
+from meshpass.identity.profile import generate_key
+from meshpass.identity.relayauthority import RelayAuthority, ensure_relay_authority, read_relay_key
 from meshpass.identity.spiffe import agent_id, check_trust_domain, uri_names
 from meshpass.secretfile import make_private_directory, write_secret_file
 
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3600.0
 """Between two looks at credentials that may be due; also after a failure."""
-
-_AUTHORITY_FILE = "relay-ca.pem"
 
 Clock = Callable[[], datetime]
 
@@ -46,15 +43,6 @@ class RelayCredentials:
     private_key: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _RelayAuthority:
-    certificate: x509.Certificate
-    private_key: ec.EllipticCurvePrivateKey
-
-    def __repr__(self) -> str:
-        return "_RelayAuthority(***)"
-
-
 def credentials_in(directory: Path) -> RelayCredentials:
     """Where credentials are in a directory; nothing is made."""
     return RelayCredentials(
@@ -68,23 +56,16 @@ def ensure_server_credentials(directory: Path, hosts: Sequence[str], *, clock: C
     ``directory`` is the management server's; the authority that signs them is in it, and made where there is none.
     What there is and is good is kept. Raises MeshpassError where the authority is damaged or others can read it.
     """
-    now = clock()
-    authority = _ensure_authority(directory, now)
     names = [_general_name(host) for host in hosts]
-    credentials = credentials_in(_private_directory(directory / "relay"))
-    if _is_good(credentials, authority, now) and _covers(credentials, names):
-        return credentials
-    key = generate_key()
-    leaf = build_server(
-        key.public_key(),
-        name="meshpass management server",
-        names=names,
-        issuer=authority.certificate,
-        issuer_key=authority.private_key,
-        now=now,
+    now = clock()
+    authority = ensure_relay_authority(directory, now)
+    return _ensure(
+        directory / "relay",
+        authority,
+        now,
+        fits=lambda leaf: _covers(leaf, names),
+        issue=lambda key: authority.sign_server(key, names, now),
     )
-    _write(credentials, authority.certificate, leaf, key)
-    return credentials
 
 
 def ensure_agent_credentials(
@@ -95,22 +76,16 @@ def ensure_agent_credentials(
     ``directory_of_ca`` is the management server's; the authority is made where there is none. What there is and is good
     is kept. Raises MeshpassError where the authority is damaged or others can read it.
     """
-    now = clock()
-    authority = _ensure_authority(directory_of_ca, now)
     spiffe_id = agent_id(check_trust_domain(trust_domain), cluster)
-    credentials = credentials_in(_private_directory(target_directory))
-    if _is_good(credentials, authority, now) and uri_names(_leaf(credentials)) == (spiffe_id,):
-        return credentials
-    key = generate_key()
-    leaf = build_agent(
-        key.public_key(),
-        spiffe_id=spiffe_id,
-        issuer=authority.certificate,
-        issuer_key=authority.private_key,
-        now=now,
+    now = clock()
+    authority = ensure_relay_authority(directory_of_ca, now)
+    return _ensure(
+        target_directory,
+        authority,
+        now,
+        fits=lambda leaf: uri_names(leaf) == (spiffe_id,),
+        issue=lambda key: authority.sign_agent(key, spiffe_id, now),
     )
-    _write(credentials, authority.certificate, leaf, key)
-    return credentials
 
 
 def sign_agent_credentials(
@@ -120,16 +95,10 @@ def sign_agent_credentials(
 
     For an agent that is connected, and so has shown who it is. Raises MeshpassError where the request is none.
     """
+    spiffe_id = agent_id(check_trust_domain(trust_domain), cluster)
     now = clock()
-    authority = _ensure_authority(directory_of_ca, now)
-    leaf = build_agent(
-        read_request(csr_pem),
-        spiffe_id=agent_id(check_trust_domain(trust_domain), cluster),
-        issuer=authority.certificate,
-        issuer_key=authority.private_key,
-        now=now,
-    )
-    return encode_certificates([leaf])
+    authority = ensure_relay_authority(directory_of_ca, now)
+    return encode_certificates([authority.sign_agent(read_request(csr_pem), spiffe_id, now)])
 
 
 async def keep_server_credentials(
@@ -167,7 +136,7 @@ async def keep_agent_credentials(
         try:
             leaf = _leaf(credentials)
             if clock() >= _half_life(leaf):
-                key = _read_key(credentials.private_key)
+                key = read_relay_key(credentials.private_key)
                 signed = parse_certificates(await sign(make_request(key)), "the answer")
                 if signed[0].public_key() != key.public_key() or uri_names(signed[0]) != uri_names(leaf):
                     raise MeshpassError("what was signed is the certificate of somebody else")  # noqa: TRY301
@@ -199,43 +168,27 @@ def agent_cluster(peer: str | bytes | Iterable[str], trust_domain: str) -> str |
     return cluster if cluster and "/" not in cluster else None
 
 
-def _ensure_authority(directory: Path, now: datetime) -> _RelayAuthority:
-    path = _private_directory(directory) / _AUTHORITY_FILE
-    if not path.exists():
+def _ensure(
+    directory: Path,
+    authority: RelayAuthority,
+    now: datetime,
+    *,
+    fits: Callable[[x509.Certificate], bool],
+    issue: Callable[[ec.EllipticCurvePublicKey], x509.Certificate],
+) -> RelayCredentials:
+    """The directory has credentials that are good and fit: those that there are, or what is issued now."""
+    credentials = credentials_in(make_private_directory(directory))
+    if not _is_good(credentials, authority, now) or not fits(_leaf(credentials)):
         key = generate_key()
-        certificate = build_root(key, name="Meshpass relay", organization="", path_length=0, now=now)
-        _write_first(path, encode_private_key(key) + encode_certificates([certificate]))
-    if path.stat().st_mode & 0o077:
-        raise MeshpassError(
-            f"the authority of the relay in {path} can be read by others",
-            hint="delete it, and start the mesh again: everyone gets credentials of a new one",
-        )
-    try:
-        text = path.read_text(encoding="ascii")
-        return _RelayAuthority(certificate=parse_certificates(text, str(path))[0], private_key=_read_key(path))
-    except (ValueError, MeshpassError) as error:
-        raise MeshpassError(
-            f"the authority of the relay in {path} is damaged",
-            hint="delete it, and start the mesh again: everyone gets credentials of a new one",
-        ) from error
+        _write(credentials, authority.certificate, issue(key.public_key()), key)
+    return credentials
 
 
-def _write_first(path: Path, text: str) -> None:
-    """The file holds the text, or what another process has written at the same moment."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as directory:
-        whole = Path(directory) / path.name
-        write_secret_file(whole, text.encode())
-        try:
-            os.link(whole, path)
-        except FileExistsError:
-            return
-
-
-def _is_good(credentials: RelayCredentials, authority: _RelayAuthority, now: datetime) -> bool:
+def _is_good(credentials: RelayCredentials, authority: RelayAuthority, now: datetime) -> bool:
     try:
         leaf = _leaf(credentials)
         ca = parse_certificates(credentials.ca.read_text(encoding="ascii"), "ca.crt")
-        key = _read_key(credentials.private_key)
+        key = read_relay_key(credentials.private_key)
         mode = credentials.private_key.stat().st_mode
     except (OSError, ValueError, MeshpassError):
         return False
@@ -248,8 +201,8 @@ def _is_good(credentials: RelayCredentials, authority: _RelayAuthority, now: dat
     )
 
 
-def _covers(credentials: RelayCredentials, names: Iterable[x509.GeneralName]) -> bool:
-    covered = _leaf(credentials).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+def _covers(leaf: x509.Certificate, names: Iterable[x509.GeneralName]) -> bool:
+    covered = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return all(name in covered for name in names)
 
 
@@ -262,13 +215,6 @@ def _leaf(credentials: RelayCredentials) -> x509.Certificate:
     return parse_certificates(credentials.certificate.read_text(encoding="ascii"), "tls.crt")[0]
 
 
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    key = parse_private_key(path.read_text(encoding="ascii"), str(path))
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise MeshpassError(f"{path} holds no ECDSA key")
-    return key
-
-
 def _write(
     credentials: RelayCredentials, ca: x509.Certificate, leaf: x509.Certificate, key: ec.EllipticCurvePrivateKey
 ) -> None:
@@ -276,10 +222,6 @@ def _write(
     write_secret_file(credentials.private_key, encode_private_key(key).encode())
     write_secret_file(credentials.certificate, encode_certificates([leaf]).encode())
     write_secret_file(credentials.ca, encode_certificates([ca]).encode())
-
-
-def _private_directory(path: Path) -> Path:
-    return make_private_directory(path)
 
 
 def _general_name(host: str) -> x509.GeneralName:
