@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,11 @@ from tests.support.relay_world import MANAGEMENT, WATCHED, World, key_of, manife
 from meshpass.api.core import Secret, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.errors import MeshpassError
+from meshpass.identity.pem import encode_private_key
+from meshpass.identity.profile import generate_key
+from meshpass.identity.relay import RelayCredentials
 from meshpass.kube.store import ObjectStore
+from meshpass.relay import server
 from meshpass.relay.agent import RelayError
 from meshpass.relay.signing import SignPurpose
 from meshpass.xds.cache import Rejection
@@ -356,3 +362,35 @@ async def test_listening_where_somebody_listens_is_an_error_of_words(tmp_path: P
 def test_the_support_watches_what_the_control_plane_watches() -> None:
     """Kinds that are added later are part of these tests."""
     assert {kind.kind for kind in WATCHED} >= {"Service", "Secret", "JWTPolicy", "KubernetesCluster"}
+
+
+async def test_renewed_credentials_are_shown_to_whoever_connects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a restart, and also where only half of the files is there when the server looks; nobody misses an edit."""
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(server, "RETRY_SECONDS", 0.01)
+    async with run_world(tmp_path, "cluster1") as world:
+        management, agent = world.management, world.agents["cluster1"]
+        before = await asyncio.to_thread(shown_certificate, management.port, agent.credentials)
+        credentials = management.credentials
+        credentials.private_key.write_text(encode_private_key(generate_key()))
+        await management.wait(lambda: "cannot listen for agents" in caplog.text)
+        assert management.credentials == credentials
+        world.management.feed.put(service("edited"))
+        await settle(world)
+        after = await asyncio.to_thread(shown_certificate, management.port, agent.credentials)
+
+        assert after != before
+        assert after == ssl.PEM_cert_to_DER_cert(credentials.certificate.read_text())
+
+
+def shown_certificate(port: int, credentials: RelayCredentials) -> bytes | None:
+    """What the server shows, to a client that believes the relay's authority and shows its own."""
+    context = ssl.create_default_context(cafile=str(credentials.ca))
+    context.load_cert_chain(credentials.certificate, credentials.private_key)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname="127.0.0.1") as secured,
+    ):
+        return secured.getpeercert(binary_form=True)
