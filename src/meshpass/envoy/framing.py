@@ -18,10 +18,10 @@ def frame(number: int, *parts: bytes) -> bytes:
 
 def frame_parts(number: int, parts: Sequence[bytes]) -> tuple[bytes, ...]:
     """The same, not yet joined: what is large is copied once, with all that it is in."""
-    return (_varint(number << 3 | _LENGTH_DELIMITED) + _varint(sum(map(len, parts))), *parts)
+    return (encode_varint(number << 3 | _LENGTH_DELIMITED) + encode_varint(sum(map(len, parts))), *parts)
 
 
-def _varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     """The number in base 128, least significant group first."""
     encoded = bytearray()
     while number > 0x7F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from meshpass.envoy.framing import encode_varint
 from meshpass.xds.event import Send
 
 RESOURCES = b"\x12"
@@ -22,14 +23,4 @@ def serialise_response(send: Send) -> bytes:
 
 
 def _field(tag: bytes, value: bytes) -> tuple[bytes, bytes, bytes]:
-    return tag, _varint(len(value)), value
-
-
-def _varint(number: int) -> bytes:
-    """The number in protobuf's base-128 encoding, least significant group first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
+    return tag, encode_varint(len(value)), value

@@ -5,81 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.policy_resource import POLICY, make_policy
 
 from meshpass.apiserver.builtin import BUILTIN_RESOURCES
 from meshpass.apiserver.cause import Cause, CauseReason, aggregate_message, invalid, required
-from meshpass.apiserver.crd import resources_from_crd
 from meshpass.apiserver.defaulting import apply_defaults
 from meshpass.apiserver.pruning import prune
 from meshpass.apiserver.unknownfields import unknown_fields
 from meshpass.apiserver.validation import validate, validate_update
 
 BY_KIND = {resource.kind: resource for resource in BUILTIN_RESOURCES}
-
-(POLICY,) = resources_from_crd(
-    {
-        "spec": {
-            "group": "policy.example.io",
-            "scope": "Namespaced",
-            "names": {"plural": "policies", "singular": "policy", "kind": "Policy"},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "required": ["spec"],
-                            "properties": {
-                                "spec": {
-                                    "type": "object",
-                                    "properties": {
-                                        "phase": {"type": "string", "enum": ["pre", "post"]},
-                                        "queryParams": {"type": "array", "items": {"type": "string"}},
-                                        "headers": {
-                                            "type": "array",
-                                            "items": {
-                                                "type": "object",
-                                                "required": ["name"],
-                                                "properties": {"name": {"type": "string"}},
-                                            },
-                                        },
-                                        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                                        "closed": {"type": "object"},
-                                        "any": {"type": "object", "additionalProperties": True},
-                                        "map": {
-                                            "type": "object",
-                                            "additionalProperties": {
-                                                "type": "object",
-                                                "properties": {"a": {"type": "string"}},
-                                            },
-                                        },
-                                        "template": {
-                                            "type": "object",
-                                            "x-kubernetes-embedded-resource": True,
-                                            "properties": {"spec": {"type": "object"}},
-                                        },
-                                    },
-                                }
-                            },
-                        }
-                    },
-                }
-            ],
-        }
-    }
-)
-
-
-def make_policy(**spec):
-    return {
-        "apiVersion": "policy.example.io/v1",
-        "kind": "Policy",
-        "metadata": {"name": "p", "namespace": "n"},
-        "spec": spec,
-    }
-
 
 SUBDOMAIN = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
