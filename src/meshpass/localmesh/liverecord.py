@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ import msgspec
 from meshpass.localmesh.controlprocess import ControlProcess
 from meshpass.localmesh.directory import MeshRecord, StateDirectory
 from meshpass.localmesh.process import ChildProcess
+
+logger = logging.getLogger(__name__)
 
 
 class LiveRecord:
@@ -29,13 +32,20 @@ class LiveRecord:
         self._children = children
         self.record = record
         for child in children.values():
-            child.add_listener(self._write)
+            child.add_listener(self._note_change)
         self._write()
 
     def set_ready(self) -> None:
         """The mesh is ready."""
         self.record = msgspec.structs.replace(self.record, ready=True)
         self._write()
+
+    def _note_change(self) -> None:
+        """The record is written anew. A disk that does not take it must not end the mesh: it is then as it was."""
+        try:
+            self._write()
+        except OSError as error:
+            logger.warning("mesh.json is not up to date", extra={"error": error.strerror})
 
     def _write(self) -> None:
         processes = tuple(one.record(self._pid(one)) for one in self._processes)

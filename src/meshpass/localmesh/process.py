@@ -91,6 +91,7 @@ class ChildProcess:
     async def run(self) -> None:
         """Runs the child for ever: when it ends it is started anew, after a pause that doubles from 0.1 s to 5 s.
 
+        So it is when the system has no process or file descriptor for it.
         Cancelled, it sends SIGTERM, after 0.9 s SIGKILL, and returns when the child is gone.
         """
         log = LogFile(self.spec.log)
@@ -100,24 +101,27 @@ class ChildProcess:
                 while self.stopped:  # again, it may be, between being wanted and getting here
                     await self._wanted.wait()
                 started = time.monotonic()
-                code = await self._run_once(log)
+                ended = await self._run_once(log)
                 if self.stopped:
                     pause = _FIRST_PAUSE
                     continue
                 if time.monotonic() - started > _HEALTHY_AFTER:
                     pause = _FIRST_PAUSE
                 self.restarts += 1
-                text = f"{self.spec.name} {_render_exit(code)}, starting it anew (log: {self.spec.log})"
+                text = f"{self.spec.name} {ended}, starting it anew (log: {self.spec.log})"
                 self._announce(Announcement(text=text, trouble=True))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
             log.close()
 
-    async def _run_once(self, log: LogFile) -> int:
+    async def _run_once(self, log: LogFile) -> str:
+        """How it ended, in words."""
         self._gone.clear()
         try:
-            return await self._run_process(log)
+            return _render_exit(await self._run_process(log))
+        except OSError as error:
+            return f"could not be started ({error.strerror})"
         finally:
             self.pid = self._process = None
             self._gone.set()

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,8 +83,9 @@ def run_supervisor(
 
 
 def _log(text: str) -> None:
-    sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # a full disk is no reason to end the mesh
+        sys.stderr.write(f"{datetime.now(UTC).isoformat(timespec='milliseconds')} {text}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

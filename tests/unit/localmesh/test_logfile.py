@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
+from contextlib import contextmanager
+
+import pytest
+
 from meshpass.localmesh.logfile import LogFile, last_lines
+
+
+@contextmanager
+def full_disk(size):
+    """Files take ``size`` bytes, and no more: the system refuses the rest, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_log_is_bounded(tmp_path):
@@ -32,3 +50,36 @@ def test_the_last_lines_of_what_is_there(tmp_path):
 
     assert last_lines(tmp_path / "log", 2) == "b\nc"
     assert last_lines(tmp_path / "none", 2) == ""
+
+
+def test_what_a_full_disk_does_not_take_is_lost_and_nothing_else(tmp_path):
+    """Nobody is told by an exception, which would end the mesh; what is written later is there."""
+    log = LogFile(tmp_path / "log")
+    log.write(b"before\n")
+    with full_disk(7):
+        for _ in range(3):
+            log.write(b"lost\n")
+            log.begin()
+    log.write(b"after\n")
+    log.close()
+
+    assert (tmp_path / "log").read_bytes() == b"before\nafter\n"
+
+
+def test_a_log_that_could_not_be_begun_is_begun_later(tmp_path):
+    """Also where the older one is moved already."""
+    log = LogFile(tmp_path / "log", limit=10)
+    log.write(b"12345678\n")
+
+    def refuse(*_arguments, **_options):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pathlib.Path.open", refuse)
+        log.write(b"lost\n")
+        log.begin()
+    log.write(b"after\n")
+    log.close()
+
+    assert (tmp_path / "log").read_bytes() == b"after\n"
+    assert (tmp_path / "log.1").read_bytes() == b"12345678\n"

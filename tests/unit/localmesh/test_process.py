@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -205,3 +206,23 @@ def test_no_child_survives_a_killed_supervisor(tmp_path):
     finally:
         for pid in filter(alive, [*leaf, *group]):
             os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_system_without_room_for_a_child_does_not_end_the_mesh(tmp_path, monkeypatch):
+    """It is told, and tried again."""
+    start, told = asyncio.create_subprocess_exec, []
+
+    async def refuse_once(*command, **options):
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse_once)
+    async with asyncio.TaskGroup() as group:
+        child = ChildProcess(spec(tmp_path, FOREVER), announce=told.append)
+        task = group.create_task(child.run())
+        await wait_until(lambda: numbers(tmp_path / "child.log", 2))
+        task.cancel()
+
+    (one,) = told
+    assert one.text.startswith("the child could not be started (Resource temporarily unavailable), starting it anew")
+    assert child.restarts == 1
