@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshpass.api.objectset import ObjectKey
-from meshpass.errors import ManifestError
+from meshpass.errors import ManifestError, MeshpassError
 from meshpass.kube.essence import Essence, decode_essence
 from meshpass.secretfile import write_secret_file
 
@@ -18,6 +18,14 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Of the tables; a file of another format is begun anew."""
+
+_PASSING = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+        *(sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY),
+    }
+)
+"""What is wrong with the system and not with the file (https://www.sqlite.org/rescode.html): the disk is full, say."""
 
 _TABLES = """
 CREATE TABLE objects (
@@ -85,12 +93,20 @@ class ObjectLog:
         self._unwritten: Changes | None = None
 
     def load(self) -> Restored:
-        """What is on disk. A file of which any part cannot be read is begun anew, told in the log: half would be wrong."""
+        """What is on disk. A file of which any part cannot be read is begun anew, told in the log: half would be wrong.
+
+        Raises MeshpassError where the system does not let the file be opened, because its disk is full, say. The file stays.
+        """
         if not self._path.exists():
             return Restored()
         try:
             return _read(self._connect())
-        except (sqlite3.DatabaseError, ManifestError):
+        except (sqlite3.DatabaseError, ManifestError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and _is_passing(error):
+                raise MeshpassError(
+                    f"{self._path} cannot be opened: {error}",
+                    hint="make room on the disk, or see who may write there; without the file, all would be forgotten",
+                ) from error
             logger.exception("stored objects cannot be read; begun anew", extra={"path": str(self._path)})
             self.close()
             for suffix in ("-wal", "-shm"):
@@ -135,6 +151,11 @@ class ObjectLog:
             raise
         self._connection = connection
         return connection
+
+
+def _is_passing(error: sqlite3.DatabaseError) -> bool:
+    # Errors of Python's own module have no code; of SQLite's, the low byte is the kind.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _PASSING
 
 
 def _begin(connection: sqlite3.Connection) -> None:

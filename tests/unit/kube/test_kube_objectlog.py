@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import signal
 import sqlite3
 import stat
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from meshpass.api.objectset import ObjectKey
+from meshpass.errors import MeshpassError
 from meshpass.kube.objectlog import Changes, ObjectLog, Restored, Row
 
 ESSENCE = b'{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"apps"}}'
@@ -102,6 +104,23 @@ def test_what_cannot_be_read_is_begun_anew(tmp_path: Path, damage: str, caplog: 
     assert ("stored objects cannot be read" in caplog.text) == (damage != "another format")
 
 
+def test_a_full_disk_is_no_damage(tmp_path: Path) -> None:
+    """A process that starts while the disk is full does not put aside what it knew: the next start has it."""
+    path = tmp_path / "objects.db"
+    write(path, Changes(objects={KEY: ROW}))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses every byte, as a full disk does.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(MeshpassError, match="cannot be opened: disk I/O error") as refused:
+            load(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.hint
+
+    assert set(load(path).objects) == {KEY}
+
+
 def test_what_could_not_be_written_is_written_with_the_next_batch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,6 +141,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from meshpass.api.objectset import ObjectKey
+from meshpass.errors import MeshpassError
 from meshpass.kube.objectlog import Changes, ObjectLog, Row
 log = ObjectLog(Path(sys.argv[1]))
 for number in range(100000):
