@@ -311,8 +311,9 @@ class Reconciler:
         for node, proxy in proxies.items():
             known = self._published.get(node)
             if known is not proxy:
-                self._published[node] = proxy
                 self._cache.set(build_snapshot(proxy, self._memo))
+                # Only now: one that cannot be built is not taken for up to date.
+                self._published[node] = proxy
                 changed += 1
         for node in [node for node in self._published if node not in proxies]:
             del self._published[node]

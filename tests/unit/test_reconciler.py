@@ -263,3 +263,21 @@ async def test_files_are_followed(plane: ControlPlane, tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while authorities(plane, file):
                 await plane.cache.wait_changed(plane.cache.revision)
+
+
+async def test_what_could_not_be_built_is_built_again(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in building leaves a proxy as it is, and nobody takes it for up to date: not even after the next look."""
+    plane.reconciler.reconcile()
+    for node in (CLIENT, SERVER):
+        connect(plane, node)
+    plane.apply(TABLE)
+    plane.store.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr("meshpass.reconciler.build_snapshot", lambda *_: 1 // 0)
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                plane.reconciler.reconcile()
+    assert plane.reconciler.translated < plane.store.revision
+
+    plane.reconciler.reconcile()
+    assert plane.reconciler.late() == (CLIENT, SERVER)
