@@ -14,7 +14,7 @@ from meshpass.api.objectset import ObjectKey
 from meshpass.ir import Endpoint
 from meshpass.memo import Memo
 from meshpass.translate.eastwestaddress import find_addresses, judge_overrides
-from meshpass.translate.eastwestdoor import Door, TakenPorts, find_doors, is_selected
+from meshpass.translate.eastwestdoor import LABELS, Door, TakenPorts, find_doors, is_selected
 from meshpass.translate.endpointplace import Places
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.gatewayworkload import GatewayWorkload
@@ -67,7 +67,7 @@ def find_east_west(  # noqa: PLR0917
     taken: TakenPorts,
     memo: Memo,
 ) -> FoundEastWest:
-    """The gateways that each workspace selects among those that it has, or imports; to be called through the memo.
+    """The gateways that each workspace selects among those that it may use; to be called through the memo.
 
     A port that a VirtualGateway has opened stays with it.
     """
@@ -125,7 +125,8 @@ def _judge(
 ) -> Iterator[tuple[Severity, Reason, str, str]]:
     """What there is to say of one selector. A gateway has to have one of both ports."""
     if not chosen:
-        message = f"selects no gateway that workspace {workspace} has or imports"
+        label = "=".join(*LABELS.items())
+        message = f"selects neither a gateway with the label {label} nor one that workspace {workspace} has or imports"
         yield Severity.WARNING, Reason.TARGET_NOT_FOUND, path, message
     for one in chosen:
         name = f"gateway {one.key.namespace}/{one.key.name} of cluster {one.key.cluster}"

@@ -74,10 +74,16 @@ def find_doors(
 
 
 def is_selected(selector: EastWestGateway, door: Door, workspace: str, workspaces: WorkspaceIndex) -> bool:
-    """True for a door that the settings of a workspace select, among those that it has or imports."""
+    """True for a door that the settings of a workspace select, among those that it may use.
+
+    Those are what it has or imports, and whatever has the label of east-west gateways: gateways are one team's, and the way
+    between clusters is everybody's.
+    """
     labels = door.service.metadata.labels
     wanted = selector.selector
-    if not workspaces.sharing.shares(door.key, labels, workspaces.place_owner(door.key), workspace):
+    owner = workspaces.place_owner(door.key)
+    is_for_all = owner is not None and LABELS.items() <= labels.items()
+    if not is_for_all and not workspaces.sharing.shares(door.key, labels, owner, workspace):
         return False
     if wanted is None:
         return LABELS.items() <= labels.items()
@@ -85,6 +91,6 @@ def is_selected(selector: EastWestGateway, door: Door, workspace: str, workspace
         wanted.name in {"", door.key.name}
         and wanted.namespace in {"", door.key.namespace}
         and wanted.cluster in {"", door.key.cluster}
-        and wanted.workspace in {"", workspace}
+        and wanted.workspace in {"", owner}
         and wanted.labels.items() <= labels.items()
     )

@@ -16,6 +16,7 @@ from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.ir import Endpoint
 from meshpass.memo import Memo
 from meshpass.translate.eastwest import EastWest, EastWestPort, FoundEastWest, find_east_west
+from meshpass.translate.eastwestdoor import LABELS
 from meshpass.translate.endpointplace import find_places
 from meshpass.translate.gatewayworkload import find_workloads
 from meshpass.translate.viewer import Viewer
@@ -43,9 +44,10 @@ def gateway(
     cluster: str = "cluster2",
     namespace: str = "gateways",
     address: str = "10.2.0.9",
+    labels: Mapping[str, str] = LABELS,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The pod and the Service of one."""
-    labels = {"istio": "eastwestgateway"}
+    labels = dict(labels)
     place = {"namespace": namespace, "labels": labels}
     pod = {
         "apiVersion": "v1",
@@ -91,12 +93,12 @@ def words(found: FoundEastWest) -> str:
 
 
 def test_by_default_it_is_what_has_the_label_and_a_port_named_tls() -> None:
-    """Of the workspaces that have it, or import it, and of no other."""
+    """Of every workspace: the way between clusters is everybody's."""
     found = find()
 
-    assert dict(found.east_west.addresses) == {PLACE: (AT_POD,)}
-    assert dict(found.east_west.ports) == {POD: (EastWestPort(15443, ("team",)),)}
-    assert dict(found.counts) == {"team": 1, "others": 0}
+    assert dict(found.east_west.addresses) == {PLACE: (AT_POD,), ("others", "cluster2"): (AT_POD,)}
+    assert dict(found.east_west.ports) == {POD: (EastWestPort(15443, ("others", "team")),)}
+    assert dict(found.counts) == {"team": 1, "others": 1}
     assert words(found) == ""
 
 
@@ -150,8 +152,8 @@ def test_settings_say_which_and_where(selector: dict[str, Any], addresses: list[
 @pytest.mark.parametrize(
     ("selector", "said"),
     [
-        ({"selector": {"labels": {"app": "x"}}}, "spec.options.eastWestGateways[0]: selects no gateway"),
-        ({"selector": {"cluster": "cluster1"}}, "selects no gateway that workspace team has or imports"),
+        ({"selector": {"labels": {"app": "x"}}}, "spec.options.eastWestGateways[0]: selects neither"),
+        ({"selector": {"cluster": "cluster1"}}, "nor one that workspace team has or imports"),
         ({"port": {"number": 1}}, "eastWestGateways[0].port: gateway gateways/east of cluster cluster2 has no port 1"),
         ({"port": {"name": "x"}}, "has no port x, and none that would end TLS"),
         (
@@ -178,12 +180,30 @@ def test_addresses_for_gateways_of_several_clusters_are_warned_of() -> None:
     assert "are the same addresses for 2 gateways in 2 clusters" in words(found)
 
 
-def test_a_gateway_of_another_workspace_is_none() -> None:
-    """As long as it is not shared."""
-    found = find(*gateway(namespace="elsewhere"))
+@pytest.mark.parametrize(
+    ("namespace", "labels", "counts"),
+    [
+        pytest.param("elsewhere", {"istio": "eastwestgateway"}, {"team": 1, "others": 1}, id="for-all"),
+        pytest.param("elsewhere", {"istio": "ingressgateway"}, {"team": 0, "others": 0}, id="not-shared"),
+        pytest.param("gateways", {"istio": "ingressgateway"}, {"team": 1, "others": 0}, id="own"),
+        pytest.param("nowhere", {"istio": "eastwestgateway"}, {"team": 0, "others": 0}, id="of-no-workspace"),
+    ],
+)
+def test_a_gateway_of_another_workspace_is_for_all_by_its_label(
+    namespace: str, labels: dict[str, str], counts: dict[str, int]
+) -> None:
+    """One that has not got it, and is not shared, is taken by nobody who merely selects it."""
+    found = find(*gateway(namespace=namespace, labels=labels), selectors=({"selector": {"name": "east"}},))
 
-    assert set(found.east_west.addresses) == {("others", "cluster2")}
-    assert found.counts == {"team": 0, "others": 1}
+    assert dict(found.counts) == counts
+    assert {workspace for workspace, _ in found.east_west.addresses} == {one for one, count in counts.items() if count}
+
+
+def test_a_selector_means_the_workspace_of_the_gateway() -> None:
+    """Not the one that selects."""
+    for workspace, count in (("others", 1), ("team", 0)):
+        found = find(*gateway(namespace="elsewhere"), selectors=({"selector": {"workspace": workspace}},))
+        assert found.counts["team"] == count
 
 
 def test_a_port_that_a_virtual_gateway_has_is_not_taken_from_it() -> None:
