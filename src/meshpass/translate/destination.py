@@ -103,7 +103,8 @@ def resolve_destination(
     if found is None:
         return DestinationProblem(f"{path}.port", message)
     if isinstance(found, ServicePort):
-        across = by_proxies and key.cluster != referrer.cluster
+        # Configuration is kept in the management cluster for all clusters: what it refers to is of another one always.
+        across = by_proxies and key.cluster != referrer.cluster != catalog.workspaces.management_cluster
         problem = _why_not_federated(key, found, owner, path, catalog) if across else None
     else:
         problem = _why_not(key, found, path, subset, http=http)
@@ -145,7 +146,11 @@ def _missing(
     if key.cluster not in catalog.clusters:
         known = ", ".join(sorted(catalog.clusters))
         return DestinationProblem(f"{path}.ref.cluster", f"there is no cluster {key.cluster}; known: {known}")
-    return DestinationProblem(f"{path}.ref", f"there is no {key.kind} {key.name} in {_place(key)}")
+    elsewhere = [
+        cluster for cluster in sorted(catalog.clusters) if catalog.get(key._replace(cluster=cluster)) is not None
+    ]
+    hint = f", but in {', '.join(elsewhere)}: set cluster" if elsewhere else ""
+    return DestinationProblem(f"{path}.ref", f"there is no {key.kind} {key.name} in {_place(key)}{hint}")
 
 
 def _place(key: ObjectKey) -> str:
