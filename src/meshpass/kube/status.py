@@ -196,7 +196,9 @@ class StatusWriter:
 
 def with_transition_times(desired: Status, current: Status, now: datetime) -> dict[str, Any]:
     """``desired``, whose conditions carry the `lastTransitionTime` that Kubernetes' API conventions ask for."""
-    previous = {condition["type"]: condition for condition in current.get("conditions") or ()}
+    # Whoever wrote what is there may have had another definition of the kind: what has no type is passed over.
+    known = (one for one in current.get("conditions") or () if isinstance(one, Mapping))
+    previous = {one.get("type"): one for one in known}
     conditions = []
     for condition in desired.get("conditions") or ():
         before = previous.get(condition["type"])

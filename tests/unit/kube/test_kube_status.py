@@ -230,6 +230,17 @@ def test_transition_time_of_a_new_condition_is_now_and_conditions_are_optional()
     assert status["conditions"][0]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
 
 
+@pytest.mark.parametrize("conditions", [[{"status": "True"}], ["Ready"], "Ready", {"Ready": True}, None])
+async def test_status_of_another_shape_is_replaced(rig, conditions):
+    """Somebody wrote it when the kind was defined otherwise: the writer goes on, and the status is ours afterwards."""
+    rig.server.put("jwtpolicies", "p0", spec={}, status={"conditions": conditions})
+    await rig.wait_seen()
+    rig.writer.submit({KEY: make_status()})
+    await rig.writer.wait_idle()
+
+    assert [one["type"] for one in rig.stored()["status"]["conditions"]] == ["Accepted"]
+
+
 async def test_event_repeated_raises_the_count_of_the_one_that_is_there(rig):
     def events() -> list[dict]:
         return [raw for address, raw in rig.server.objects.items() if address[0] == "events"]
