@@ -61,7 +61,7 @@ def lax(salt: str) -> PolicySet:
             {OPEN: (JwtRequirement(providers=tuple(names.values()), allow=Allow.MISSING_OR_FAILED),)}
         ),
         failed=MappingProxyType(failed),
-        stripped=MappingProxyType({names["failing"]: ("f",), names["accepting"]: ("a",)}),
+        stripped=frozenset({("f",), ("a",)}),
     )
     return PolicySet(pre=phase, post=PhasePolicies(requirements=MappingProxyType({OPEN: ()})))
 

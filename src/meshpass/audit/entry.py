@@ -12,7 +12,7 @@ from meshpass.audit.record import DecisionRecord, Failure, Verdict
 from meshpass.audit.redaction import redact
 from meshpass.envoy.access import RBAC_METADATA, TRIAL_RESULT
 from meshpass.envoy.access_log import DECISION_FIELDS, DECISION_TAG
-from meshpass.envoy.filters import FAILED_KEY, JWT_METADATA, PROVIDER_KEY, Side
+from meshpass.envoy.filters import FAILED_KEY, JWT_METADATA, PROVIDER_KEY, STRIPPED_MARK, Side
 
 MISSING = "Jwt is missing"
 """Envoy says it under every provider that was asked; none of them refused anything."""
@@ -117,7 +117,7 @@ def _read_identity(common: AccessLogCommon, hash_subject: Callable[[str, str], s
         fields = value.struct_value.fields
         if key.startswith(PROVIDER_KEY):
             found.is_verified = True
-            found.provider = found.provider or _name(key[len(PROVIDER_KEY) :])
+            found.provider = found.provider or _name(key[len(PROVIDER_KEY) :].partition(STRIPPED_MARK)[0])
             found.kid = found.kid or _name(_text(fields, "kid"))
         elif key.startswith(FAILED_KEY):
             reason = redact(_text(fields, "message")[:MAX_REASON])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from urllib.parse import quote
 
 from envoy.config.core.v3.base_pb2 import DataSource
 from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
@@ -18,8 +19,8 @@ from google.protobuf.message import Message
 
 from meshpass.envoy.config_source import ads_config_source
 from meshpass.envoy.resource import TYPE_URL_PREFIX, build_resource, pack
-from meshpass.envoy.snapshot import Resource
-from meshpass.ir import ObjectRef, Phase
+from meshpass.envoy.snapshot import Resource, content_version
+from meshpass.ir import JwtProvider, ObjectRef, Phase
 
 
 class Side(StrEnum):
@@ -78,7 +79,9 @@ CLASS_KEY = "class"
 JWT_METADATA = "envoy.filters.http.jwt_authn"
 """Where verified payloads are put; Envoy uses this namespace however the filter is named."""
 PROVIDER_KEY = "provider:"
-"""In that namespace, before the name of the provider that accepted a token: the token's header."""
+"""In that namespace, before the name of the provider that accepted a token: the token's header. See ``accepted_key``."""
+STRIPPED_MARK = "?"
+"""After that name, before the ``stripped_key`` of what the provider takes out of the query; no name has one."""
 SAVED_PATH = "x-meshpass-path"
 """The request's path and query as the client sent them, for the filters."""
 BARE_PATH = "x-meshpass-bare-path"
@@ -90,6 +93,19 @@ PAYLOAD_HEADER = "x-meshpass-payload-"
 that passes it, to the filter that writes it."""
 FAILED_KEY = "failed:"
 """In that namespace, before the name of a provider that refused a token: why it did."""
+
+
+def accepted_key(provider: JwtProvider) -> str:
+    """Where the JWT filter puts the header of a token that the provider accepted."""
+    key = PROVIDER_KEY + provider.name
+    if provider.keep_token or not provider.query_parameters:
+        return key
+    return f"{key}{STRIPPED_MARK}{stripped_key(provider.query_parameters)}"
+
+
+def stripped_key(parameters: tuple[str, ...]) -> str:
+    """A hash of the query parameters that are taken out: whoever does so knows them by it, whichever provider asks."""
+    return content_version("&".join(quote(name, safe="") for name in parameters).encode())
 
 
 def filter_name(side: Side, phase: Phase, stage: Stage) -> str:

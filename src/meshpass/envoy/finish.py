@@ -18,6 +18,7 @@ from meshpass.envoy.filters import (
     Stage,
     build_extension_config,
     filter_name,
+    stripped_key,
 )
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import FailedToken, ObjectRef, Phase, PhasePolicies
@@ -82,12 +83,14 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local saved = headers:get(SAVED_PATH)
   if not (saved and saved:find("?", 1, true)) and next(failed) == nil and next(rerouted) == nil then return end
-  local verified = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
-  if verified == nil then return end
-  local clear = false
-  for key in pairs(verified) do
+  local metadata = handle:streamInfo():dynamicMetadata():get(NAMESPACE)
+  if metadata == nil then return end
+  local clear, verified = false, {}
+  for entry in pairs(metadata) do
+    local key, names = entry:match("^([^?]*)%??(.*)$")
+    verified[key] = true
     if rerouted[key] then clear = true end
-    if stripped[key] and (headers:get(SAVED_PATH) or ""):find("?", 1, true) then repair(headers, stripped[key]) end
+    if stripped[names] and (headers:get(SAVED_PATH) or ""):find("?", 1, true) then repair(headers, stripped[names]) end
   end
   local removed = {}
   for key in pairs(verified) do
@@ -123,9 +126,7 @@ def build_finish_filter(side: Side, phase: Phase, policies: PhasePolicies, sourc
         return build_extension_config(name, HeaderMutation(), frozenset())
     failed = ",".join(entry for name in sorted(policies.failed) for entry in _failed(name, policies.failed[name]))
     rerouted = _set(sorted(policies.rerouted))
-    stripped = ",".join(
-        f"[{_text(PROVIDER_KEY + provider)}]={_set(names)}" for provider, names in sorted(policies.stripped.items())
-    )
+    stripped = ",".join(f"[{_text(stripped_key(names))}]={_set(names)}" for names in sorted(policies.stripped))
     tables = (
         f"local NAMESPACE = {_text(JWT_METADATA)}",
         f"local SAVED_PATH = {_text(SAVED_PATH)}",

@@ -20,9 +20,9 @@ from google.protobuf.empty_pb2 import Empty
 from meshpass.envoy.filters import (
     FAILED_KEY,
     PAYLOAD_HEADER,
-    PROVIDER_KEY,
     Side,
     Stage,
+    accepted_key,
     build_extension_config,
     filter_name,
 )
@@ -68,7 +68,7 @@ def _build_provider(provider: JwtProvider) -> JwtProviderMessage:
         forward=provider.keep_token,
         forward_payload_header=PAYLOAD_HEADER + provider.payload_header if provider.payload_header else "",
         payload_in_metadata=provider.payload_key,
-        header_in_metadata=PROVIDER_KEY + provider.name,
+        header_in_metadata=accepted_key(provider),
         failed_status_in_metadata=FAILED_KEY + provider.name,
         clock_skew_seconds=provider.clock_skew_seconds,
         jwt_cache_config=JwtCacheConfig(jwt_cache_size=VERDICT_CACHE_SIZE),

@@ -178,7 +178,7 @@ def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
         old,
         payloads=MappingProxyType({**old.payloads, **new.payloads}),
         failed=MappingProxyType({**old.failed, **new.failed}),
-        stripped=MappingProxyType({**old.stripped, **new.stripped}),
+        stripped=old.stripped | new.stripped,
         rerouted=old.rerouted | new.rerouted,
     )
 

@@ -95,8 +95,9 @@ class PhasePolicies:
     """Payload key → what is done with a payload that was verified under it."""
     failed: Mapping[str, FailedToken] = field(default_factory=lambda: MappingProxyType({}))
     """Provider → what is removed when its token failed and the request passes."""
-    stripped: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    """Provider → query parameters that are taken out of the query once it has accepted a token."""
+    stripped: frozenset[tuple[str, ...]] = frozenset()
+    """Query parameters, as providers have them, that are taken out of the query once such a provider has accepted a token.
+    Not by provider, so that an edit of keys or issuer leaves it as it is."""
     rerouted: frozenset[str] = frozenset()
     """Payload keys after which the route is chosen again."""
 

@@ -47,12 +47,10 @@ def _translate_phase(classes: ClassPolicies, rules: tuple[PolicyRules, ...], mat
         providers=tuple(providers[name] for name in sorted(providers)),
         requirements=MappingProxyType({name: by_policies[keys] for name, keys in classes.items()}),
         payloads=MappingProxyType(payloads),
-        stripped=MappingProxyType(
-            {
-                provider.name: provider.query_parameters
-                for provider in providers.values()
-                if provider.query_parameters and not provider.keep_token
-            }
+        stripped=frozenset(
+            provider.query_parameters
+            for provider in providers.values()
+            if provider.query_parameters and not provider.keep_token
         ),
         failed=MappingProxyType({name: token for policy in policies.values() for name, token in policy.failed}),
         rerouted=frozenset(

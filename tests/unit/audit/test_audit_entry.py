@@ -51,6 +51,12 @@ def parse(made: TCPAccessLogEntry) -> DecisionRecord:
     )
 
 
+def test_what_a_provider_takes_out_of_the_query_is_no_part_of_its_name():
+    """The JWT filter writes a hash of it after the name."""
+    found = parse(entry(decision(), {"payload-1": PAYLOAD, "provider:dev-0123?4567": HEADER}))
+    assert found.provider == "dev-0123"
+
+
 def test_a_verified_request():
     """The record names policy, provider, key and subject; no claim but the hashed ones is in it."""
     record = parse(entry(decision(), {"payload-1": PAYLOAD, "provider:p1": HEADER}))

@@ -11,7 +11,7 @@ from envoy.extensions.filters.http.header_mutation.v3.header_mutation_pb2 import
 from envoy.extensions.filters.http.lua.v3.lua_pb2 import Lua
 from envoy.service.discovery.v3.discovery_pb2 import Resource as DiscoveryResource
 
-from meshpass.envoy.filters import Side
+from meshpass.envoy.filters import Side, stripped_key
 from meshpass.envoy.finish import build_finish_filter
 from meshpass.envoy.snapshot import Resource
 from meshpass.ir import FailedToken, ObjectRef, Phase, PhasePolicies
@@ -112,15 +112,23 @@ def test_no_text_of_a_user_can_end_its_literal(hostile: str) -> None:
     )
 
 
-def test_what_is_taken_out_of_the_query_is_found_by_the_provider_that_accepted() -> None:
-    """Under the key that the JWT filter writes, with the names of the parameters."""
+def test_what_is_taken_out_of_the_query_is_found_by_the_parameters_of_who_accepted() -> None:
+    """Under what the JWT filter writes after the provider's name, with the names of the parameters."""
     message = Lua()
-    policies = PhasePolicies(stripped=MappingProxyType({"one": ("t", "u")}))
+    policies = PhasePolicies(stripped=frozenset({("t", "u")}))
     assert config(build(policies)).typed_config.Unpack(message)
 
     line = message.default_source_code.inline_string.splitlines()[4]
 
-    assert _read(line) == "local stripped = {['provider:one']={['t']=true,['u']=true}}"
+    assert _read(line) == f"local stripped = {{['{stripped_key(('t', 'u'))}']={{['t']=true,['u']=true}}}}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(("t", "u"), ("t&u",)), (("t", "u"), ("t\x00u",)), (("t",), ("t", "")), (("ä",), ("%C3%A4",))]
+)
+def test_nobody_names_the_parameters_of_another(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    """Or a policy could have a token that another one verified stay in the query."""
+    assert stripped_key(one) != stripped_key(other)
 
 
 @pytest.mark.parametrize(("keeping", "found"), [((), True), (("one",), False)])
