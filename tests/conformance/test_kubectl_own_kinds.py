@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -73,6 +74,29 @@ async def test_mistakes_get_the_help_that_they_need(kubectl: Kubectl):
     assert await kubectl.fails("get", "jwtpolicy", "x") == (
         'Error from server (NotFound): jwtpolicies.security.policy.gloo.solo.io "x" not found\n'
     )
+
+
+def listed(*items: dict[str, Any]) -> str:
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": list(items)})
+
+
+async def test_a_list_is_applied_item_by_item(kubectl: Kubectl):
+    """What `get -o yaml` wrote for several objects is what `apply` takes, and a mistake in an item is told."""
+    other = POLICY | {"metadata": {"name": "other", "namespace": "default"}}
+    assert len((await kubectl.ok("apply", "-f", "-", stdin=listed(POLICY, other))).out.splitlines()) == 2
+
+    written = (await kubectl.ok("get", "jwtpolicies", "-o", "yaml")).out
+    assert len((await kubectl.ok("apply", "-f", "-", stdin=written)).out.splitlines()) == 2
+    wrong = listed(POLICY).replace("queryParams", "queryParameters")
+    assert 'did you mean "queryParams"?' in await kubectl.fails("apply", "-f", "-", stdin=wrong)
+
+
+async def test_a_kind_that_is_not_served_is_named(kubectl: Kubectl):
+    """Alone, in a List, and of a group that is served: not what kubectl could not download."""
+    stranger = POLICY | {"kind": "TeapotPolicy"}
+    for text in (yaml.safe_dump(stranger), listed(stranger), listed(POLICY, stranger)):
+        refused = await kubectl.fails("apply", "-f", "-", stdin=text)
+        assert 'no matches for kind "TeapotPolicy" in version "security.policy.gloo.solo.io/v2"' in refused
 
 
 async def test_columns_wait_and_explain(kubectl: Kubectl):

@@ -20,13 +20,16 @@ from meshpass.apiserver.discovery import (
     legacy_groups,
     legacy_resources,
 )
-from meshpass.apiserver.openapi import v2_document, v3_document, v3_index
+from meshpass.apiserver.openapi import v2_document, v2_protobuf, v3_document, v3_index
 from meshpass.apiserver.registry import Registry
 from meshpass.apiserver.resource import Resource
 from meshpass.apiserver.review import REVIEWS, review_discovery
 from meshpass.apiserver.status import not_acceptable, unknown_path
 
 _JSON = "application/json"
+_OPENAPI_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_ASKED_AS = (_OPENAPI_V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+"""kubectl asks with an @, which is no media type (RFC 6838, section 4.2), and does not take it in an answer."""
 _VERSION: Mapping[str, str] = {
     "major": "1",
     "minor": "32",
@@ -90,11 +93,13 @@ class Documents:
         )
 
     def openapi_v2(self, request: Request) -> Response:
-        """``/openapi/v2``, as JSON alone. Raises StatusError 406 for a client that reads protobuf only."""
+        """``/openapi/v2``, as JSON or as the protobuf that kubectl reads. Raises StatusError 406 for other clients."""
         accepted = request.headers.get("accept", "*/*")
-        if not any(media in accepted for media in (_JSON, "*/*", "application/*")):
-            raise not_acceptable((_JSON,))
-        return self._answer(request, "openapi v2", lambda: v2_document(self._registry.resources))
+        if any(media in accepted for media in (_JSON, "*/*", "application/*")):
+            return self._answer(request, "openapi v2", lambda: v2_document(self._registry.resources))
+        if any(media in accepted for media in _ASKED_AS):
+            return Response(v2_protobuf(), headers={"Vary": "Accept", "Content-Type": _OPENAPI_V2_PROTOBUF})
+        raise not_acceptable((_JSON, _OPENAPI_V2_PROTOBUF))
 
     def openapi_v3(self, request: Request, parts: tuple[str, ...]) -> Response:
         """``/openapi/v3`` and the documents of its groups and versions."""

@@ -103,6 +103,21 @@ def v2_document(resources: Iterable[Resource]) -> dict[str, Any]:
     }
 
 
+def v2_protobuf() -> bytes:
+    """The body of ``/openapi/v2`` as protobuf, an ``openapi.v2.Document``: without definitions.
+
+    kubectl reads no other form, and for two things: to validate what is a List, or of a kind that it does not find. A kind
+    without a definition it does not validate; each object is validated where it is stored.
+    """
+    info = _field(1, _info()["title"].encode()) + _field(2, _info()["version"].encode())
+    return _field(1, b"2.0") + _field(2, info) + _field(8, b"")
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A field of a message; of less than 128 bytes, so that its length is one of them."""
+    return bytes((number << 3 | 2, len(value))) + value
+
+
 def schema_name(resource: Resource) -> str:
     """The component's name: the group reversed, the version and the kind, as Kubernetes names them."""
     package = _PACKAGES.get(resource.group) or ".".join(reversed(resource.group.split(".")))

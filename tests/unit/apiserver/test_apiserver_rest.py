@@ -573,6 +573,20 @@ async def test_media_types_that_are_not_offered(client: httpx.AsyncClient):
     assert (await client.get(WIDGETS, headers=both)).headers["content-type"] == "application/json"
 
 
+async def test_openapi_of_version_two_is_json_or_what_kubectl_reads(client: httpx.AsyncClient):
+    """It asks for a media type that is none, and takes the right one in the answer."""
+    protobuf = "application/com.github.proto-openapi.spec.v2{}v1.0+protobuf"
+    for accept, media in (
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        (protobuf.format("@"), protobuf.format(".")),
+        (protobuf.format("."), protobuf.format(".")),
+    ):
+        answer = await client.get("/openapi/v2", headers={"Accept": accept})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, media)
+    failed(await client.get("/openapi/v2", headers={"Accept": "text/html"}), 406, "NotAcceptable", "application/json")
+
+
 # ── the server itself ────────────────────────────────────────────────────────────────────────
 
 
