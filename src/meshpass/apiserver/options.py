@@ -14,6 +14,7 @@ from meshpass.apiserver.resource import Resource
 from meshpass.apiserver.selector import Selector, parse_selector
 from meshpass.apiserver.status import bad_request, invalid
 
+LARGEST_INTEGER = 2**63 - 1
 _MATCH = "resourceVersionMatch"
 _PROPAGATION = ("Background", "Foreground", "Orphan")
 
@@ -154,9 +155,12 @@ def _unsupported(kind: str, name: str, value: str, supported: tuple[str, ...]) -
 def _integer(query: Mapping[str, str], name: str) -> int:
     text = query.get(name) or "0"
     try:
-        return max(0, int(text))
+        number = int(text)
     except ValueError as error:
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+    if abs(number) > LARGEST_INTEGER:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return max(0, number)
 
 
 def _boolean(text: str) -> bool:

@@ -9,6 +9,7 @@ from starlette.datastructures import QueryParams
 
 from meshpass.apiserver import cause
 from meshpass.apiserver.age import parse_time
+from meshpass.apiserver.options import LARGEST_INTEGER
 from meshpass.apiserver.podexecrequest import parse_flag
 from meshpass.apiserver.status import bad_request, invalid
 from meshpass.apiserver.validation import Cause
@@ -56,9 +57,12 @@ def _integer(query: QueryParams, name: str) -> int | None:
     if text is None:
         return None
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise bad_request(f"{name}: {text[:20]!r} is no whole number") from None
+    if abs(number) > LARGEST_INTEGER:
+        raise bad_request(f"{name}: {text[:20]!r}… is out of range")
+    return number
 
 
 def _time(query: QueryParams, name: str) -> datetime | None:

@@ -252,6 +252,14 @@ async def test_pages_of_a_list_are_one_state(client: httpx.AsyncClient):
     assert (first["metadata"]["remainingItemCount"], "continue" in second["metadata"]) == (2, False)
 
 
+@pytest.mark.parametrize("number", ["many", str(2**63), "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("name", ["limit", "timeoutSeconds"])
+async def test_a_number_that_is_none_is_400(client: httpx.AsyncClient, name: str, number: str):
+    """So is one that no integer of Kubernetes' can hold."""
+    answer = await client.get(WIDGETS, params={name: number})
+    assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
+
+
 async def test_a_continue_token_that_is_too_old_is_410_and_a_forged_one_400(tmp_path: Path):
     """Never a list with a hole in it."""
     async with run_api_server(tmp_path, history=10) as running:

@@ -109,6 +109,7 @@ def test_options_of_a_query():
         ("limitBytes=0", 422),
         ("sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z", 422),
         ("tailLines=many", 400),
+        (f"tailLines={2**63}", 400),
         ("sinceTime=yesterday", 400),
     ],
 )
