@@ -34,6 +34,8 @@ _PATHS = (
     ("user", ("client-certificate", "client-key", "tokenFile")),
 )
 """What in a kubeconfig is a path, relative to the kubeconfig."""
+_NO_KUBECONFIG = (AttributeError, KeyError, StopIteration, TypeError, ValueError)
+"""What comes of taking something else for one. It is read twice, and may be written in between."""
 
 
 class ExistingServers(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +149,7 @@ async def _follow(path: Path, servers: ExistingServers, current: str) -> NoRetur
             continue
         try:
             write_contexts(path, servers, current)
-        except (MeshpassError, OSError, yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+        except (MeshpassError, OSError, yaml.YAMLError, *_NO_KUBECONFIG) as error:
             # Half-written, say: what we have stays, and the next look reads it again.
             logger.warning("kubeconfig not taken over", extra={"path": str(source), "error": type(error).__name__})
         else:

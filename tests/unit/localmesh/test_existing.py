@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 
 from meshpass.errors import LocalMeshError, MeshpassError
 from meshpass.kube.credentials import read_access
+from meshpass.localmesh import existing
 from meshpass.localmesh.existing import ExistingServers, keep_served, parse_contexts, write_contexts
 from meshpass.localmesh.meshfile import default_mesh_path
 from meshpass.localmesh.parse import load_mesh_file
@@ -29,10 +31,10 @@ current-context: two
 """
 
 
-def given(directory: Path, **contexts: str) -> ExistingServers:
+def given(directory: Path, *, text: str = GIVEN, **contexts: str) -> ExistingServers:
     """The user's kubeconfig in a directory."""
     path = directory / "config"
-    path.write_text(GIVEN)
+    path.write_text(text)
     return ExistingServers(kubeconfig=str(path), contexts=contexts)
 
 
@@ -99,3 +101,37 @@ def test_the_kubeconfig_is_data_of_its_owner_alone(tmp_path: Path) -> None:
     write_contexts(made, given(tmp_path, mgmt="two"), "mgmt")
 
     assert [user["name"] for user in yaml.safe_load(made.read_text())["users"]] == ["mgmt"]
+
+
+@pytest.mark.parametrize("torn", [b"", b"\xff", b"[]", b"contexts: [{name: two}]", GIVEN[:150].encode()])
+async def test_a_kubeconfig_that_is_written_while_it_is_read_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes
+) -> None:
+    """What we have stays until it is whole again."""
+    servers, made = given(tmp_path, mgmt="two"), tmp_path / "made"
+    source = Path(servers.kubeconfig)
+    reads: list[None] = []
+
+    def read_and_tear(path: Path, context: str | None) -> object:
+        found = read_access(path, context)
+        source.write_bytes(torn)
+        reads.append(None)
+        return found
+
+    monkeypatch.setattr(existing, "LOOK_AGAIN_SECONDS", 0.005)
+    write_contexts(made, servers, "mgmt")
+    before = made.read_bytes()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        following = group.create_task(existing._follow(made, servers, "mgmt"))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(existing, "read_access", read_and_tear)
+            given(tmp_path)
+            while not reads:  # noqa: ASYNC110 - files set no events
+                await asyncio.sleep(0.005)
+        assert made.read_bytes() == before
+
+        given(tmp_path, text=GIVEN.replace("west.example.com", "north.example.com"))
+        while made.read_bytes() == before:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.005)
+        following.cancel()
