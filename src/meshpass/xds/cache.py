@@ -107,7 +107,6 @@ class SnapshotCache(Observable):
     def remove(self, node: str) -> None:
         """Forget the node's target. Connected streams keep what they have: losing a target must open no route."""
         if self._targets.pop(node, None) is not None:
-            self._logged.pop(node, None)
             self._memories.pop(node, None)
             self.note_change(node)
 
@@ -171,7 +170,7 @@ class SnapshotCache(Observable):
                         "sources": sorted(str(source) for source in rejection.sources),
                     },
                 )
-        if state.in_sync or not logged:
+        if state.in_sync or not logged or (state.target is None and not state.streams):
             del self._logged[node]
 
     def _note_since(self, node: str, state: NodeState) -> None:

@@ -125,6 +125,18 @@ def test_a_rejection_after_being_in_sync_is_logged_anew(caplog: pytest.LogCaptur
     assert len(caplog.records) == 2
 
 
+def test_what_a_node_refused_that_is_gone_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """Once its stream has ended too: pods come and go for years. Losing its target is no reason to log it again."""
+    cache = SnapshotCache()
+    for times in (1, 2):
+        cache.set(snapshot())
+        entry = cache.connect(NODE, lambda _: None)
+        entry.report(in_sync_with=None, rejections=(rejected(),))
+        cache.remove(NODE)
+        assert len(caplog.records) == times
+        entry.close()
+
+
 async def test_waiting_misses_no_change() -> None:
     """A change since the given revision returns at once; otherwise the next one does; equal reports are none."""
     cache = SnapshotCache()
