@@ -15,12 +15,15 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
-from tests.support.jwks_server import Behaviour, JwksServer, redirect, reset, serve
+from tests.support.jwks_server import Behaviour, JwksServer, Received, redirect, reset, serve
 from tests.support.mesh import Mesh, Response, running_mesh
 from tests.support.tokens import DEV, public_jwk, sign
+
+from meshpass.api.manifest import load_documents
 
 pytestmark = [pytest.mark.envoy, pytest.mark.timeout(240)]
 
@@ -57,6 +60,10 @@ class KeyServer:
     @property
     def count(self) -> int:
         return self._server.count
+
+    @property
+    def requests(self) -> list[Received]:
+        return self._server.requests
 
     def serve(self, behaviour: Behaviour) -> None:
         """It says something else from now on."""
@@ -352,6 +359,52 @@ def test_one_request_serves_all_policies_and_proxies(mesh: Mesh, keys: KeyServer
         assert answer(mesh, "first") == PASSED
         unknown = meshpass(mesh, "jwks", "refresh", "http://nobody.example.com/keys")
         assert (unknown.returncode, "no policy names this key set" in unknown.stderr) == (1, True)
+
+
+STRICT = """
+apiVersion: security.policy.gloo.solo.io/v2
+kind: AccessPolicy
+metadata: {name: closed, namespace: httpbin}
+spec:
+  applyToDestinations: [{selector: {name: keys}}]
+  config: {authn: {tlsMode: STRICT}}
+"""
+
+BY_PATH = """
+apiVersion: security.policy.gloo.solo.io/v2
+kind: AccessPolicy
+metadata: {name: by-path, namespace: httpbin}
+spec:
+  applyToDestinations: [{selector: {name: keys}}]
+  config: {authn: {tlsMode: STRICT}, authzList: [{allowedPaths: [/by-path]}]}
+"""
+
+ISOLATED = """
+apiVersion: admin.gloo.solo.io/v2
+kind: WorkspaceSettings
+metadata: {name: global, namespace: gloo-mesh}
+spec: {options: {serviceIsolation: {enabled: true}}}
+"""
+
+
+@pytest.mark.parametrize(("manifest", "cluster"), [(STRICT, "cluster1"), (BY_PATH, "cluster1"), (ISOLATED, "mgmt")])
+def test_a_key_server_of_the_mesh_learns_who_asks(mesh: Mesh, keys: KeyServer, manifest: str, cluster: str) -> None:
+    """Its port takes nobody else; the control plane shows its own identity, and so gets through."""
+    (raw,) = load_documents(manifest)
+    metadata = raw["metadata"]
+    name = metadata["name"]
+    mesh.apply(manifest, cluster)
+    url = f"http://issuer.example.com/{name}"
+    try:
+        with pytest.raises(OSError, match=r"HTTP Error 403|reset|closed"):
+            urlopen(f"http://{mesh.workload('keys').address}:8080/plain", timeout=10)
+        protect(mesh, name, url=url, destinationRef=SERVICE)
+        wait_until(lambda: answer(mesh, name) == PASSED, "the keys are there")
+    finally:
+        mesh.delete(raw["kind"].lower(), name, namespace=metadata["namespace"], context=cluster)
+
+    (asked,) = [one for one in keys.requests if one.target == f"/{name}"]
+    assert "URI=spiffe://cluster.local/ns/gloo-mesh/sa/meshpass" in asked.headers["x-forwarded-client-cert"]
 
 
 def test_a_redirect_to_another_host_is_not_followed(mesh: Mesh) -> None:

@@ -37,6 +37,7 @@ from meshpass.httpserver import HttpServer
 from meshpass.identity.http import identity_routes
 from meshpass.jwks.download import Downloader
 from meshpass.jwks.fetcher import KeySetFetcher
+from meshpass.jwks.mutualtls import MutualTls
 from meshpass.kube.client import KubeClient
 from meshpass.kube.event import EventRecorder
 from meshpass.kube.informer import Informer
@@ -86,7 +87,9 @@ async def run_control_plane(settings: ControlPlaneSettings) -> AsyncIterator[Non
             system_authorities=find_system_authorities(),
             serves=None if settings.role is Role.ALONE else frozenset({settings.cluster}),
         )
-        keys = KeySetFetcher(settings.directory / "jwks", Downloader())
+        keys = KeySetFetcher(
+            settings.directory / "jwks", Downloader(mutual_tls=MutualTls(lambda: trust.issuer.identities))
+        )
         files = CertificateFiles()
         trees = TreeStore(settings.directory / "frozen.db")
         trees.load()

@@ -19,9 +19,10 @@ from meshpass.ir import Endpoint
 from meshpass.jwks.address import IpAddress, check_address, check_name, read_address
 from meshpass.jwks.failure import FetchError
 from meshpass.jwks.freshness import read_lifetime
+from meshpass.jwks.mutualtls import MutualTls, check_peer
 from meshpass.jwks.schedule import MAX_TIMEOUT_SECONDS, MIN_TIMEOUT_SECONDS
 from meshpass.jwks.url import parse_redirect, parse_source_url, port_of
-from meshpass.translate.keysource import KeyFetch, KeySource
+from meshpass.translate.keysource import KeyFetch, KeyPeer, KeySource
 
 MAX_BODY_BYTES = 1_048_576
 MAX_REDIRECTS = 3
@@ -75,7 +76,8 @@ class Downloader:
     used for the Host header and for TLS. Nothing of the environment's proxies is used, and no cookie or credential sent.
 
     ``allow_private``: addresses that are not of the public internet may be connected to. It does not concern sources
-    with a destination: those the mesh knows.
+    with a destination: those the mesh knows. Of these, what has an ``http`` URL is asked for by mutual TLS wherever a
+    proxy of the mesh ends it, and who answers has to be a workload of the destination.
     """
 
     def __init__(
@@ -84,11 +86,13 @@ class Downloader:
         allow_private: bool = True,
         resolve: Resolve = resolve_host,
         tls: ssl.SSLContext | None = None,
+        mutual_tls: MutualTls | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._allow_private = allow_private
         self._resolve = resolve
         self._given_tls = tls
+        self._mutual_tls = mutual_tls or MutualTls()
         self._clock = clock
 
     async def __call__(self, source: KeySource, fetch: KeyFetch, validators: Validators) -> Answer:
@@ -97,18 +101,17 @@ class Downloader:
         seconds = min(max(fetch.timeout_seconds, MIN_TIMEOUT_SECONDS), MAX_TIMEOUT_SECONDS)
         try:
             async with asyncio.timeout(seconds):
-                return await self._ask_any(url, await self._addresses(url, fetch.endpoints), validators, seconds)
+                places = await self._places(url, fetch.endpoints)
+                return await self._ask_any(url, places, fetch.peer, validators, seconds)
         except TimeoutError as error:
             raise FetchError(f"no whole answer within {seconds:g}s", transient=True) from error
 
-    async def _addresses(
-        self, url: httpx.URL, endpoints: tuple[Endpoint, ...] | None
-    ) -> tuple[tuple[IpAddress, int], ...]:
+    async def _places(self, url: httpx.URL, endpoints: tuple[Endpoint, ...] | None) -> tuple[_Place, ...]:
         targets = (Endpoint(url.raw_host.decode("ascii"), port_of(url)),) if endpoints is None else endpoints
         if not targets:
             raise FetchError("the destination has no endpoints", transient=True)
         allow_private = self._allow_private or endpoints is not None
-        found: dict[tuple[IpAddress, int], None] = {}
+        found: dict[_Place, None] = {}
         problems: list[FetchError] = []
         for target in targets[:MAX_ADDRESSES]:
             try:
@@ -118,7 +121,7 @@ class Downloader:
                     except FetchError as error:
                         problems.append(error)
                     else:
-                        found[address, target.port] = None
+                        found[_Place(str(address), target.port, target.mutual_tls)] = None
             except FetchError as error:
                 problems.append(error)
         if not found:
@@ -137,16 +140,23 @@ class Downloader:
         return tuple(one for one in map(read_address, texts) if one is not None)
 
     async def _ask_any(
-        self, url: httpx.URL, addresses: Sequence[tuple[IpAddress, int]], validators: Validators, seconds: float
+        self,
+        url: httpx.URL,
+        places: Sequence[_Place],
+        peer: KeyPeer | None,
+        validators: Validators,
+        seconds: float,
     ) -> Answer:
         """The first address that takes a connection answers."""
         failures: list[FetchError] = []
-        for address, port in addresses:
+        for place in places:
+            mutual = peer if place.mutual_tls and url.scheme == "http" else None
+            tls = self._tls if mutual is None else self._mutual_tls.context
             # A transport alone: a client would follow the environment, keep cookies and log whole URLs.
-            async with httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False) as transport:
-                connect = _Connection(transport, str(address), port, seconds / len(addresses))
+            async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
+                connection = _Connection(transport, place, mutual, seconds / len(places))
                 try:
-                    return await self._ask(connect, url, validators)
+                    return await self._ask(connection, url, validators)
                 except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                     failures.append(FetchError(f"cannot connect: {_describe(error)}", transient=True))
                 # What the client says of a broken answer may quote the answer, and is not repeated.
@@ -183,26 +193,44 @@ class Downloader:
         return self._given_tls or httpx.create_ssl_context()
 
 
-class _Connection(NamedTuple):
-    """Requests through it reach one address, whatever the name in their URL resolves to by then."""
+class _Place(NamedTuple):
+    """Where a request goes."""
 
-    transport: httpx.AsyncHTTPTransport
     address: str
     port: int
+    mutual_tls: bool
+
+
+class _Connection(NamedTuple):
+    """Requests through it reach one place, whatever the name in their URL resolves to by then."""
+
+    transport: httpx.AsyncHTTPTransport
+    place: _Place
+    peer: KeyPeer | None
+    """Who has to answer; None: whoever does."""
     connect_seconds: float
 
     async def get(self, url: httpx.URL, validators: Validators) -> httpx.Response:
-        """The answer to a GET, its body still to be read."""
+        """The answer to a GET, its body still to be read. Raises FetchError where it is somebody else's."""
         request = httpx.Request(
             "GET",
-            url.copy_with(host=self.address, port=self.port),
+            url.copy_with(
+                scheme=url.scheme if self.peer is None else "https", host=self.place.address, port=self.place.port
+            ),
             headers=_headers(url, validators),
             extensions={
-                "sni_hostname": url.raw_host.decode("ascii").rstrip("."),
+                "sni_hostname": self.peer.sni if self.peer else url.raw_host.decode("ascii").rstrip("."),
                 "timeout": {"connect": self.connect_seconds},
             },
         )
-        return await self.transport.handle_async_request(request)
+        response = await self.transport.handle_async_request(request)
+        if self.peer is not None:
+            try:
+                check_peer(response.extensions["network_stream"].get_extra_info("ssl_object"), self.peer)
+            except FetchError:
+                await response.aclose()
+                raise
+        return response
 
 
 def _headers(url: httpx.URL, validators: Validators) -> dict[str, str]:

@@ -15,6 +15,7 @@ from meshpass.translate.accesspolicy import AccessPolicyRules, translate_access_
 from meshpass.translate.accesstarget import AccessTarget, find_targets, select_targets
 from meshpass.translate.age import by_age
 from meshpass.translate.catalog import Catalog
+from meshpass.translate.identity import control_plane_id
 from meshpass.translate.peer import Modes
 from meshpass.translate.sidecar import Sidecar
 from meshpass.translate.workspace import WorkspaceIndex
@@ -117,12 +118,12 @@ def _is_isolated(workspaces: WorkspaceIndex, workspace: str) -> bool:
 
 
 def _isolate(places: tuple[Iterable[str], ...], trust_domain: str) -> AccessRule:
-    """Callers of the workspace itself and of those that import from it."""
+    """Callers of the workspace itself and of those that import from it; the control plane, which fetches key sets."""
     if not trust_domain:
         return AccessRule(callers=())
     namespaces = sorted({namespace for _, namespace, _ in places})
     identities = tuple(namespace_identities(trust_domain, namespace) for namespace in namespaces)
-    return AccessRule(callers=(Caller(identities=identities),))
+    return AccessRule(callers=(Caller(identities=(*identities, control_plane_id(trust_domain))),))
 
 
 def _strictest(policies: Iterable[AccessPolicyRules], *, isolated: bool) -> MutualTlsMode | None:

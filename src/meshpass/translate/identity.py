@@ -36,3 +36,8 @@ NO_IDENTITIES = Identities()
 def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
     """The SPIFFE ID of a workload; one without a service account runs as ``default``, as Kubernetes has it."""
     return f"spiffe://{trust_domain}/ns/{namespace}/sa/{service_account or 'default'}"
+
+
+def control_plane_id(trust_domain: str) -> str:
+    """The SPIFFE ID by which processes of the control plane call workloads: those that have key sets."""
+    return spiffe_id(trust_domain, "gloo-mesh", "meshpass")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from meshpass.api.common import DestinationReference
 from meshpass.api.core import Secret
 from meshpass.api.duration import parse_duration
 from meshpass.api.objectset import ObjectKey
@@ -16,7 +17,7 @@ from meshpass.errors import ManifestError
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import DestinationProblem
 from meshpass.translate.endpointindex import EndpointIndex
-from meshpass.translate.keydestination import resolve_key_destination
+from meshpass.translate.keydestination import KeyDestination, resolve_key_destination
 from meshpass.translate.keysource import FetchedKeys, KeyFetch, KeySets, KeySource
 from meshpass.translate.workspace import WorkspaceIndex
 
@@ -43,6 +44,7 @@ class KeyContext:
     endpoints: EndpointIndex
     workspaces: WorkspaceIndex
     key_sets: KeySets
+    trust_domain: str
 
 
 def resolve_keys(key: ObjectKey, policy: JWTPolicy, context: KeyContext) -> tuple[KeyText, ...]:
@@ -99,10 +101,14 @@ def _source(key: ObjectKey, path: str, remote: RemoteJWKS, context: KeyContext) 
         return DestinationProblem(f"{path}.url", "is no http or https URL")
     if remote.destination_ref is None:
         return KeySource(remote.url)
-    found = resolve_key_destination(
-        remote.destination_ref, key, f"{path}.destinationRef", context.catalog, context.endpoints
-    )
+    found = _destination(remote.destination_ref, key, f"{path}.destinationRef", context)
     return found if isinstance(found, DestinationProblem) else KeySource(remote.url, found.name)
+
+
+def _destination(
+    reference: DestinationReference, key: ObjectKey, path: str, context: KeyContext
+) -> KeyDestination | DestinationProblem:
+    return resolve_key_destination(reference, key, path, context.catalog, context.endpoints, context.trust_domain)
 
 
 def find_sources(policies: Mapping[ObjectKey, JWTPolicy], context: KeyContext) -> Mapping[KeySource, KeyFetch]:
@@ -121,15 +127,16 @@ def find_sources(policies: Mapping[ObjectKey, JWTPolicy], context: KeyContext) -
 
 def _fetch(key: ObjectKey, remote: RemoteJWKS, context: KeyContext) -> KeyFetch:
     default = KeyFetch()
-    endpoints = None
+    endpoints, peer = None, None
     if remote.destination_ref is not None:
-        found = resolve_key_destination(remote.destination_ref, key, "", context.catalog, context.endpoints)
-        endpoints = () if isinstance(found, DestinationProblem) else found.endpoints
+        found = _destination(remote.destination_ref, key, "", context)
+        endpoints, peer = ((), None) if isinstance(found, DestinationProblem) else (found.endpoints, found.peer)
     retry = remote.retry_policy
     backoff = retry.backoff if retry else None
     base = _seconds(backoff.base_interval if backoff else None, default.retry_base_seconds)
     return KeyFetch(
         endpoints=endpoints,
+        peer=peer,
         cache_seconds=_seconds(remote.cache_duration, default.cache_seconds),
         timeout_seconds=_seconds(remote.timeout, default.timeout_seconds),
         retries=default.retries if retry is None or retry.num_retries is None else retry.num_retries,

@@ -18,12 +18,23 @@ class KeySource(NamedTuple):
     """The backend that requests go to, by name; empty: the host of the URL itself."""
 
 
+class KeyPeer(NamedTuple):
+    """Who has to answer where a proxy of the mesh ends mutual TLS."""
+
+    sni: str
+    """The server name that is asked for."""
+    identities: tuple[str, ...]
+    """The SPIFFE IDs of which the server's certificate has to have one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFetch:
     """How a source is to be fetched: of several policies' wishes the most careful."""
 
     endpoints: tuple[Endpoint, ...] | None = None
     """Where to connect for a source with a destination; None: resolve the host of the URL."""
+    peer: KeyPeer | None = None
+    """For those of the endpoints that end mutual TLS."""
     cache_seconds: float = 300.0
     timeout_seconds: float = 5.0
     retries: int = 1

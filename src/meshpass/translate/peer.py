@@ -91,10 +91,17 @@ def peer_authorities(  # noqa: PLR0917
     for destination in destinations:
         peer = make_peer(destination)
         if peer is not None and peer.peers not in found:
-            behind = sorted({one for key in _services(destination.key, catalog) for one in accounts.get(key, ())})
-            identities = tuple(spiffe_id(trust_domain, *account) for account in behind)
+            identities = peer_identities(destination.key, catalog, accounts, trust_domain)
             found[peer.peers] = memo(_make_peers, peer.peers, authorities, identities)
     return tuple(found[name] for name in sorted(found))
+
+
+def peer_identities(
+    key: ObjectKey, catalog: Catalog, accounts: Mapping[ObjectKey, frozenset[Account]], trust_domain: str
+) -> tuple[str, ...]:
+    """The SPIFFE IDs of the workloads behind a Service or a VirtualDestination, sorted."""
+    behind = sorted({one for service in _services(key, catalog) for one in accounts.get(service, ())})
+    return tuple(spiffe_id(trust_domain, *account) for account in behind)
 
 
 def _make_peers(name: str, authorities: str, identities: tuple[str, ...]) -> TrustedAuthorities:

@@ -148,7 +148,7 @@ def resolve(  # noqa: PLR0917
         memo(find_accepting, sidecars, access.modes) if identities.trust_domain else None,
         memo,
     )
-    context = memo(_key_context, secrets, catalog, endpoints, workspaces, key_sets)
+    context = memo(_key_context, secrets, catalog, endpoints, workspaces, key_sets, identities.trust_domain)
     known = memo(know_tables, objects.all(RouteTable), workspaces, objects.problems, memo)
     translated = memo(_translate_tables, known, catalog, memo)
     settled = memo(
@@ -258,14 +258,22 @@ def _without_hosts(tables: Mapping[ObjectKey, TableRoutes]) -> Mapping[ObjectKey
     return {key: table for key, table in tables.items() if table.delegated}
 
 
-def _key_context(
+def _key_context(  # noqa: PLR0917
     secrets: Mapping[ObjectKey, Secret],
     catalog: Catalog,
     endpoints: EndpointIndex,
     workspaces: WorkspaceIndex,
     key_sets: KeySets,
+    trust_domain: str,
 ) -> KeyContext:
-    return KeyContext(secrets=secrets, catalog=catalog, endpoints=endpoints, workspaces=workspaces, key_sets=key_sets)
+    return KeyContext(
+        secrets=secrets,
+        catalog=catalog,
+        endpoints=endpoints,
+        workspaces=workspaces,
+        key_sets=key_sets,
+        trust_domain=trust_domain,
+    )
 
 
 def _translate_tables(

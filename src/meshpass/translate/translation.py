@@ -13,7 +13,7 @@ from meshpass.translate.access import Access
 from meshpass.translate.bound import bind_gateway, bind_sidecar
 from meshpass.translate.filecontent import NO_FILES, FileContents
 from meshpass.translate.freeze import FrozenTrees
-from meshpass.translate.identity import NO_IDENTITIES, Identities
+from meshpass.translate.identity import NO_IDENTITIES, Identities, control_plane_id
 from meshpass.translate.keysource import KeyFetch, KeySets, KeySource
 from meshpass.translate.objectreport import report_objects
 from meshpass.translate.proxy import translate_gateway_proxy, translate_sidecar_proxy
@@ -100,7 +100,10 @@ def _identities(resolution: Resolution, served: frozenset[str] | None) -> frozen
     if not resolution.identities.trust_domain:
         return frozenset()
     pods = (*(one.key for one in resolution.sidecars), *(one.key for one in resolution.gateways.gateways))
-    return frozenset(workload_identity(pod, resolution) for pod in pods if served is None or pod.cluster in served)
+    found = {workload_identity(pod, resolution) for pod in pods if served is None or pod.cluster in served}
+    if any(fetch.peer is not None for fetch in resolution.key_sources.values()):
+        found.add(control_plane_id(resolution.identities.trust_domain))
+    return frozenset(found)
 
 
 def _policies_of_classes(

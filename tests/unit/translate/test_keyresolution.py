@@ -77,6 +77,7 @@ def context(
         endpoints=endpoints or build_endpoints(objects=OBJECTS),
         workspaces=WORKSPACES,
         key_sets=key_sets or {},
+        trust_domain="",
     )
 
 

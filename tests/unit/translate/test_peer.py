@@ -24,7 +24,8 @@ from meshpass.ir import (
 )
 from meshpass.memo import Memo
 from meshpass.translate import Translation
-from meshpass.translate.identity import Identities, WorkloadCertificate, spiffe_id
+from meshpass.translate.identity import Identities, WorkloadCertificate, control_plane_id, spiffe_id
+from meshpass.translate.keysource import KeyPeer
 from meshpass.translate.peer import find_accepting, mode_of, peer_name
 from meshpass.translate.sidecar import find_sidecars
 
@@ -183,3 +184,45 @@ def test_a_port_of_a_sidecar_takes_mutual_tls_unless_its_mode_says_otherwise() -
     assert find_accepting(found, {}) == {("cluster1", "127.0.1.1", 8080), ("cluster1", "fd00::1", 8080)}
     assert find_accepting(found, disabled) == {("cluster1", "fd00::1", 8080)}
     assert mode_of("any", {}) is MutualTlsMode.PERMISSIVE
+
+
+def keys_of(destination: dict[str, Any]) -> dict[str, Any]:
+    """A policy whose keys come from a destination."""
+    remote = {"url": "http://issuer.example.com/keys", "destinationRef": destination}
+    return {
+        "apiVersion": "security.policy.gloo.solo.io/v2",
+        "kind": "JWTPolicy",
+        "metadata": {"name": "with-remote-keys", "namespace": "httpbin"},
+        "spec": {"config": {"providers": {"dev": {"issuer": "https://dev.example.com", "remote": remote}}}},
+    }
+
+
+def test_key_sets_of_the_mesh_are_fetched_from_its_workloads_by_the_control_plane() -> None:
+    """It has a name of its own then, and says whom it expects; without identities it asks as anybody does."""
+    policy = keys_of({"ref": {"name": "httpbin"}, "port": {"number": 8000}})
+    translation = run(policy)
+    (fetch,) = translation.key_sources.values()
+
+    assert fetch.peer == KeyPeer("8000.httpbin.httpbin.cluster1.svc.meshpass.internal", (DEFAULT,))
+    assert [one.mutual_tls for one in fetch.endpoints or ()] == [True]
+    assert translation.identities == {DEFAULT, control_plane_id(DOMAIN)}
+
+    (plain,) = translate_objects(object_set(BASE, policy)).key_sources.values()
+    assert plain.peer is None
+    assert [one.mutual_tls for one in plain.endpoints or ()] == [False]
+
+
+def test_key_sets_from_elsewhere_need_no_identity() -> None:
+    """Who has no proxy of the mesh in front of it is asked in the words of its URL."""
+    policy = keys_of({"kind": "EXTERNAL_SERVICE", "ref": {"name": "issuer"}, "port": {"number": 80}})
+    issuer = {
+        "apiVersion": "networking.gloo.solo.io/v2",
+        "kind": "ExternalService",
+        "metadata": {"name": "issuer", "namespace": "httpbin"},
+        "spec": {"hosts": ["issuer.example.com"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]},
+    }
+    translation = run(policy, issuer)
+
+    (fetch,) = translation.key_sources.values()
+    assert fetch.peer is None
+    assert translation.identities == {DEFAULT}
