@@ -18,6 +18,7 @@ from meshpass.ir import (
     WeightedBackend,
 )
 from meshpass.memo import Memo
+from meshpass.translate.action import REPLACED
 from meshpass.translate.backend import translate_backend
 from meshpass.translate.catalog import Catalog
 from meshpass.translate.destination import Destination, own_retries
@@ -56,9 +57,6 @@ DENIED = Route(
     selection_class=UNSELECTED,
 )
 """What a path that no route matches is answered, on hosts of a table that asks for denial by default."""
-
-CLOSED = DirectResponse(status=500, body="this route is misconfigured; its RouteTable's status says how")
-"""The answer to CONNECT where a TCP or TLS route cannot be built."""
 
 
 def translate_routes(  # noqa: PLR0917
@@ -261,7 +259,7 @@ def _tunnels(tables: tuple[TableRoutes, ...], names: tuple[str, ...], port: int 
     for table in tables:
         for route in (*table.tcp, *table.tls):
             if _is_for(route, port) and not (route.server_names and set(names).isdisjoint(_tunnel_names(route, table))):
-                action = Forward(backends=route.backends) if route.backends else CLOSED
+                action = Forward(backends=route.backends) if route.backends else REPLACED
                 yield Route(name=route.name, match=RouteMatch(connect=True), action=action, selection_class=UNSELECTED)
                 return
 
