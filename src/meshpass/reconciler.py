@@ -33,7 +33,10 @@ from meshpass.xds.remote import RemoteState, RemoteStates, cluster_of_node, proc
 logger = logging.getLogger(__name__)
 
 STATUS_INTERVAL_SECONDS = 0.05
-"""Statuses are worked out at most this often: most proxies acknowledge within it, so that one write says it all."""
+"""How far our proxies are is told to others at most this often, and statuses are worked out at most this often: most proxies
+acknowledge within it, so that one write says it all."""
+PATIENCE_SECONDS = 0.25
+"""For so long statuses wait for proxies that are late, such as those of other processes, which have to be told of first."""
 
 
 FurtherConditions = Mapping[ObjectKey, tuple[FurtherCondition, ...]]
@@ -236,11 +239,23 @@ class Reconciler:
     async def _follow_statuses(self) -> NoReturn:
         while True:
             await self._statuses_due.wait()
-            await asyncio.sleep(STATUS_INTERVAL_SECONDS)
-            self._statuses_due.clear()
+            await self._settle()
             self.write_statuses()
             # Here and not with the translation: proxies were told meanwhile, and nobody waits for what is forgotten.
             self._memo.next_generation()
+
+    async def _settle(self) -> None:
+        """Returns when every proxy has what is new, or refuses it, and after PATIENCE_SECONDS anyway."""
+        time_left = PATIENCE_SECONDS
+        while time_left > 0:
+            await asyncio.sleep(STATUS_INTERVAL_SECONDS)
+            time_left -= STATUS_INTERVAL_SECONDS
+            self._statuses_due.clear()
+            own = self._tell_states()
+            if all(
+                state.in_sync or state.rejections for state in (*own.values(), *self._remote.states.values())
+            ) and all(map(self._is_current, self._remote.states)):
+                return
 
     def _try_reconcile(self) -> None:
         """Reconcile; a bug that an object brings to light leaves every proxy as it is, and is not the end of the loop."""
@@ -324,8 +339,7 @@ class Reconciler:
     def write_statuses(self) -> None:
         """Work out every status from the last report and what the proxies have acknowledged, and have it written."""
         rejections: dict[ObjectRef, list[str]] = {}
-        own = {node: self._tell(node) for node in self._published}
-        self._own.update({**own, process_node(self._cluster): RemoteState(in_sync=True, inputs=self.revisions)})
+        own = self._tell_states()
         states = {**self._remote.states, **own}
         self._acknowledged = {node: self._acknowledged[node] for node in states if node in self._acknowledged}
         for node, state in states.items():
@@ -344,6 +358,14 @@ class Reconciler:
             }
         )
         self._told()
+
+    def _tell_states(self) -> Mapping[str, RemoteState]:
+        """Others are told how far our proxies are; of a process without any there is nothing that they could wait for."""
+        own = {node: self._tell(node) for node in self._published}
+        process = process_node(self._cluster)
+        itself = {process: RemoteState(in_sync=True, inputs=self.revisions)} if own else {}
+        self._own.update({**own, **itself}, (process,))
+        return own
 
     def _tell(self, node: str) -> RemoteState:
         """How far a proxy of our own is."""

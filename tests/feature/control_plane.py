@@ -40,10 +40,12 @@ class FakeStatusWriter:
     """Remembers what was last submitted for each object."""
 
     statuses: dict[ObjectKey, Mapping[str, Any]] = field(default_factory=dict)
+    submitted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def submit(self, statuses: Mapping[ObjectKey, Mapping[str, Any]]) -> None:
         """Take these as the statuses."""
         self.statuses = dict(statuses)
+        self.submitted.set()
 
 
 @dataclass

@@ -13,11 +13,13 @@ from tests.support.certificates import Authority
 from tests.support.objects import BASE, CLIENT, SERVER, forward, jwt_policy, route_table
 from tests.support.reading import same_bytes
 
+from meshpass import reconciler
 from meshpass.api.kinds import kind_of_type
 from meshpass.api.routetable import RouteTable
 from meshpass.envoy.snapshot import SECRET
 from meshpass.ir import ObjectRef
 from meshpass.xds.event import Rejected
+from meshpass.xds.remote import process_node
 
 TABLE = route_table(hosts=["www.example.com"], http=[forward(route="httpbin")])
 POLICY = jwt_policy(config={"providers": {}})
@@ -130,6 +132,47 @@ async def test_a_change_is_waited_for_again(plane: ControlPlane) -> None:
     plane.reconciler.write_statuses()
     assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
     assert plane.reconciler.late() == ()
+
+
+async def test_a_status_waits_for_proxies_and_says_it_all_at_once(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile others are told how far the proxies are: one edit is one write."""
+    monkeypatch.setattr(reconciler, "STATUS_INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(reconciler, "PATIENCE_SECONDS", 3600.0)
+    plane.apply(TABLE)
+    async with asyncio.timeout(20), plane.running():
+        await plane.states.wait_changed(0)
+        assert not plane.states.states[CLIENT].in_sync
+        assert not plane.statuses.submitted.is_set()
+
+        for node in (CLIENT, SERVER):
+            connect(plane, node)
+        await plane.statuses.submitted.wait()
+        assert plane.programmed(TABLE)[:2] == ("True", "Programmed")
+
+
+async def test_a_status_does_not_wait_for_ever(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that is gone keeps nobody from knowing what was made of an object."""
+    monkeypatch.setattr(reconciler, "STATUS_INTERVAL_SECONDS", 0.001)
+    monkeypatch.setattr(reconciler, "PATIENCE_SECONDS", 0.003)
+    plane.apply(TABLE)
+    async with asyncio.timeout(20), plane.running():
+        await plane.statuses.submitted.wait()
+        assert plane.programmed(TABLE) == ("False", "Pending", f"waiting for {CLIENT}, {SERVER}")
+
+
+async def test_a_process_without_proxies_has_nothing_to_tell(plane: ControlPlane) -> None:
+    """What it works from is of interest for its proxies' sake alone: others would be told with every edit."""
+    plane.reconciler.reconcile()
+    plane.reconciler.write_statuses()
+    assert plane.states.states.keys() == {CLIENT, SERVER, process_node("mgmt")}
+
+    plane.delete(*(raw for raw in documents(BASE) if raw["kind"] == "Pod"))
+    plane.store.flush()
+    plane.reconciler.reconcile()
+    plane.reconciler.write_statuses()
+    assert plane.states.states == {}
 
 
 async def test_an_invalid_policy_is_said_to_deny(plane: ControlPlane) -> None:

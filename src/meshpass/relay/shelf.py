@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
@@ -57,6 +58,7 @@ class Shelf:
         self._made: dict[str, Derived[bytes, ObjectKey, Resource]] = {}
         self._selected: dict[tuple[str, str], Derived[Resource, str, Resource]] = {}
         self._before: dict[tuple[str, str], object] = {}
+        self._targets: dict[tuple[str, str], tuple[tuple[object, ...], frozenset[str], Target]] = {}
 
     @property
     def ready(self) -> bool:
@@ -75,6 +77,9 @@ class Shelf:
 
     def for_agent(self, cluster: str, heard: AbstractSet[str] = frozenset()) -> Target:
         """What the agent of a cluster is to hold; ``heard`` are the clusters whose agents this process has heard."""
+        return self._unless_same(("agent", cluster), frozenset(heard), lambda: self._make_for_agent(cluster, heard))
+
+    def _make_for_agent(self, cluster: str, heard: AbstractSet[str]) -> Target:
         index = index_objects(self._store.objects, self._management_cluster, self._memo)
         scope = self._same(("scope", cluster), self._memo(find_scope, index, cluster))
         secrets = self._same(("secrets", cluster), self._used_secrets(index, scope))
@@ -95,6 +100,9 @@ class Shelf:
 
     def for_management(self, cluster: str) -> Target:
         """What the agent of ``cluster`` tells the management server."""
+        return self._unless_same(("management", cluster), frozenset(), lambda: self._make_for_management(cluster))
+
+    def _make_for_management(self, cluster: str) -> Target:
         objects = self._store.objects
         index = index_objects(objects, self._management_cluster, self._memo)
         used = self._used_secrets(index, None)
@@ -149,6 +157,22 @@ class Shelf:
             context = (whose, secrets) if kind == SECRET else (whose,)
             selected[object_type(kind)] = derived.follow(self._objects(kind), name, _itself, *context)
         return selected
+
+    def _unless_same(self, slot: tuple[str, str], heard: frozenset[str], make: Callable[[], Target]) -> Target:
+        """The Target of last time, if nothing of what it was made from is anything else: we are asked at every ring."""
+        store = self._store
+        inputs = (
+            store.objects,
+            store.essences,
+            store.revisions,
+            self._own.states,
+            self._remote.states,
+            self._facts.own,
+        )
+        before = self._targets.get(slot)
+        if before is None or before[1] != heard or not all(map(operator.is_, before[0], inputs)):
+            before = self._targets[slot] = (inputs, heard, make())
+        return before[2]
 
     def _same(self, slot: tuple[str, str], value: Value) -> Value:
         """The value, or the one that was here before if that equals it: others are made of it, and go by identity."""

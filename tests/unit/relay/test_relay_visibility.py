@@ -228,6 +228,22 @@ async def test_an_edit_leaves_the_other_kinds_as_they_are(mesh: Mesh) -> None:
     assert after[object_type("Service")][name] is before[object_type("Service")][name]
 
 
+async def test_what_is_not_relayed_changes_nothing(mesh: Mesh) -> None:
+    """A status that was written is a change of the store; the Target is the very same, without a look at any object."""
+    edited = policy("a", {"issuer": "https://a.example"})
+    mesh.put("cluster2", edited)
+    before = mesh.shelf.for_agent("cluster1"), mesh.shelf.for_management("cluster2")
+    changes = mesh.store.changes
+    mesh.put("cluster2", {**edited, "status": {"conditions": []}})
+
+    assert mesh.store.changes > changes
+    assert mesh.shelf.for_agent("cluster1") is before[0]
+    assert mesh.shelf.for_management("cluster2") is before[1]
+    mesh.own.set("gateway~mgmt~a~z", STATE)
+    assert mesh.shelf.for_agent("cluster1") is not before[0]
+    assert mesh.shelf.for_agent("cluster1", {"cluster2"}) is not mesh.shelf.for_agent("cluster1")
+
+
 async def test_what_is_held_is_named_with_the_versions_that_were_told(mesh: Mesh) -> None:
     """A process that starts from its disk asks for what changed, and for nothing else."""
     mesh.remote.set("sidecar~cluster2~a~x", STATE)
