@@ -162,13 +162,15 @@ def _expand(old: PolicySet, new: PolicySet) -> PolicySet:
     """The requirements of the old side; of both sides, denials and what is done after verification."""
     if old is new:
         return old
-    return PolicySet(
+    expanded = PolicySet(
         pre=_expand_phase(old.pre, new.pre),
         post=_expand_phase(old.post, new.post),
         denied=old.denied | new.denied,
         access=expand_access(old.access, new.access, known_classes(old)),
         sources=new.sources if old.sources <= new.sources else old.sources | new.sources,
     )
+    # The same object where it says the same, here and below: its filters are built already.
+    return old if expanded == old else expanded
 
 
 def _expand_phase(old: PhasePolicies, new: PhasePolicies) -> PhasePolicies:
@@ -197,7 +199,9 @@ def _require(old: PolicySet, new: PolicySet) -> tuple[PolicySet, ...]:
         post=_require_phase(expanded.post, old.post, new.post),
     )
     moving = moving_classes(old, last)
-    return move(old, last, moving) if moving else (last,)
+    if moving:
+        return move(old, last, moving)
+    return (new,) if last == new else (last,)
 
 
 def _same_after(old: PhasePolicies, new: PhasePolicies) -> bool:

@@ -64,3 +64,16 @@ def test_an_edit_of_what_is_verified_is_one_step_of_one_resource(source: dict[st
 def test_a_place_that_is_taken_out_of_the_query_is_known_before_it_is_looked_at() -> None:
     """Or the first requests would have their token sent on."""
     assert changes(PROVIDER, PROVIDER | {"tokenSource": {"queryParams": ["t"]}}) == [[FINISH], [JWT], [FINISH]]
+
+
+def test_the_steps_of_such_an_edit_are_built_once() -> None:
+    """Each step's filters are those of one of the ends, the very same."""
+    memo = Memo()
+    before, after = (
+        build_snapshots(translate_objects(object_set(BASE, TABLE, policy(PROVIDER | {"issuer": one})), memo), memo)[
+            CLIENT
+        ]
+        for one in ("https://a.example", "https://b.example")
+    )
+    ends = [id(one.of(EXTENSION_CONFIG)) for one in (before, after)]
+    assert {id(step.of(EXTENSION_CONFIG)) for step in plan_transition(before, after, memo)} <= {*ends}
