@@ -14,6 +14,7 @@ from meshpass.api.kinds import kind_of_type
 from meshpass.api.metadata import ApiObject
 from meshpass.api.openapi import object_schema
 from meshpass.api.resilience import FaultInjectionPolicy, RetryTimeoutPolicy
+from meshpass.api.roottrust import RootTrustPolicy
 from meshpass.api.routetable import RouteTable
 from meshpass.api.security import AccessPolicy, CORSPolicy, JWTPolicy
 from meshpass.api.trafficcontrol import HeaderManipulationPolicy
@@ -41,6 +42,7 @@ KINDS: tuple[type[ApiObject], ...] = (
     Workspace,
     WorkspaceSettings,
     KubernetesCluster,
+    RootTrustPolicy,
 )
 """The kinds that have a page."""
 
@@ -69,6 +71,19 @@ WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
     "ExternalEndpoint": frozenset({"spec.locality"}),
     "RetryTimeoutPolicy": frozenset({"spec.config.retries.retryRemoteLocalities"}),
     "HeaderManipulationPolicy": frozenset({"spec.applyToRouteDestinations"}),
+    "RootTrustPolicy": frozenset(
+        {
+            "spec.applyToMeshes",
+            *(
+                f"spec.config.{options}.{name}"
+                for options in ("mgmtServerCa.generated", "intermediateCertOptions")
+                for name in ("ttlDays", "rsaKeySizeBytes", "orgName", "secretRotationGracePeriodRatio")
+            ),
+            "spec.config.mgmtServerCa.secretRef",
+            "spec.config.agentCa",
+            "spec.config.passiveCertificateAuthorities",
+        }
+    ),
 }
 """Kind → fields that are judged where their kind is translated, and have no effect."""
 

@@ -10,6 +10,7 @@ from meshpass.api.external import ExternalEndpoint, ExternalService
 from meshpass.api.kind import Kind, PrinterColumn
 from meshpass.api.metadata import ApiObject
 from meshpass.api.resilience import FaultInjectionPolicy, RetryTimeoutPolicy
+from meshpass.api.roottrust import RootTrustPolicy
 from meshpass.api.routetable import RouteTable
 from meshpass.api.security import AccessPolicy, CORSPolicy, JWTPolicy
 from meshpass.api.trafficcontrol import HeaderManipulationPolicy
@@ -137,6 +138,7 @@ KINDS: tuple[Kind, ...] = (
         plural="kubernetesclusters",
         short_name="kc",
     ),
+    _kind(RootTrustPolicy, ADMIN_GROUP, plural="roottrustpolicies", short_name="roottrust"),
 )
 """Our kinds, which have CRDs."""
 

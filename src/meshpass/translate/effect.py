@@ -51,6 +51,7 @@ ACTED_ON: dict[str, frozenset[str]] = {
     "FaultInjectionPolicy": frozenset({"spec"}),
     "HeaderManipulationPolicy": frozenset({"spec"}),
     "AccessPolicy": frozenset({"spec"}),
+    "RootTrustPolicy": frozenset({"spec"}),
     "Workspace": frozenset({"spec.workloadClusters[]"}),
     "WorkspaceSettings": frozenset(
         {

@@ -1,4 +1,4 @@
-"""The reports about Workspaces, WorkspaceSettings and KubernetesClusters."""
+"""The reports about Workspaces, WorkspaceSettings, KubernetesClusters and RootTrustPolicies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from meshpass.api.external import ExternalService
 from meshpass.api.kinds import KINDS, kind_of_type
 from meshpass.api.metadata import ApiObject
 from meshpass.api.objectset import ObjectKey, ObjectSet
+from meshpass.api.roottrust import RootTrustPolicy
 from meshpass.api.virtualdestination import VirtualDestination
 from meshpass.memo import Memo
 from meshpass.translate.clusterdomain import judge_domain
@@ -19,6 +20,7 @@ from meshpass.translate.effect import find_without_effect
 from meshpass.translate.finding import Finding, Reason, Severity
 from meshpass.translate.objectfinding import find_misplaced, find_unreadable
 from meshpass.translate.report import ObjectReport
+from meshpass.translate.roottrust import judge_root_trust
 from meshpass.translate.sharedobject import SHARED_TYPES, SharedCounts, count_shared
 from meshpass.translate.sharingfinding import sharing_findings
 from meshpass.translate.virtualdestination import no_termination
@@ -87,6 +89,14 @@ def report_workspaces(
                 *_cluster_findings(key, workspaces.management_cluster),
                 *judge_domain(key, cluster),
                 *memo(find_without_effect, key, cluster.spec),
+            ),
+        )
+    for key, policy in objects.all(RootTrustPolicy).items():
+        reports[key] = ObjectReport(
+            generation=policy.metadata.generation,
+            findings=(
+                *find_unreadable(key, objects.problems),
+                *memo(judge_root_trust, key, policy, workspaces.management_cluster),
             ),
         )
     return reports

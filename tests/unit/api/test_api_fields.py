@@ -29,7 +29,42 @@ _ROUTE_SELECTOR = [
     ("spec.applyToRoutes[].withDestinations.port.number", "uint32"),
     ("spec.applyToRoutes[].withDestinations.port.name", "string"),
 ]
+_CERTIFICATE = (
+    ("ttlDays", "uint32"),
+    ("rsaKeySizeBytes", "uint32"),
+    ("orgName", "string"),
+    ("secretRotationGracePeriodRatio", "float"),
+)
+_VAULT = "spec.config.agentCa.vault"
 _ADDED = {
+    "RootTrustPolicy": [
+        *(
+            (f"spec.config.{options}.{name}", words)
+            for options in (
+                "mgmtServerCa.generated",
+                "intermediateCertOptions",
+                "passiveCertificateAuthorities[].generated",
+            )
+            for name, words in _CERTIFICATE
+        ),
+        *(
+            (f"{reference}.{name}", "string")
+            for reference in (
+                "spec.config.mgmtServerCa.secretRef",
+                "spec.config.passiveCertificateAuthorities[].secretRef",
+                f"{_VAULT}.caSecretRef",
+                f"{_VAULT}.tokenSecretRef",
+                f"{_VAULT}.kubernetesAuth.serviceAccountRef",
+            )
+            for name in ("name", "namespace")
+        ),
+        *((f"{_VAULT}.{name}", "string") for name in ("caPath", "csrPath", "server", "namespace", "caLocalPath")),
+        (f"{_VAULT}.caBundle", "string"),
+        *(
+            (f"{_VAULT}.kubernetesAuth.{name}", "string")
+            for name in ("mountPath", "role", "secretTokenKey", "mountedSaPath")
+        ),
+    ],
     "CORSPolicy": [("status.numSelectedRoutes", "uint32")],
     "RetryTimeoutPolicy": [
         *_ROUTE_SELECTOR,
@@ -92,6 +127,7 @@ _ADDED = {
 """What the field list abbreviates or does not have."""
 _CRDS = {definition["spec"]["names"]["kind"]: definition for definition in custom_resource_definitions()}
 _STRING_TYPES = {"string", "Duration"}
+_NUMBER_TYPES = {"float", "DoubleValue"}
 _INT_TYPES = {"uint32", "int32", "int64", "UInt32Value", "Int32Value"}
 
 
@@ -216,7 +252,7 @@ def test_a_field_stands_in_the_crd(kind, path, words):
         assert schema["type"] == "string"
     elif type_words in _INT_TYPES:
         assert schema["type"] == "integer"
-    elif type_words == "DoubleValue":
+    elif type_words in _NUMBER_TYPES:
         assert schema["type"] == "number"
     elif type_words in {"bool", "BoolValue"}:
         assert schema["type"] == "boolean"

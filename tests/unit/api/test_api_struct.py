@@ -52,6 +52,11 @@ def test_every_one_of_of_the_api_is_declared():
         ("http", "tcp"),
         ("auto", "sniRouting", "tlsTermination"),
         ("hosts", "addresses"),
+        ("mgmtServerCa", "agentCa"),
+        ("generated", "secretRef"),
+        ("caBundle", "caSecretRef", "caLocalPath"),
+        ("tokenSecretRef", "kubernetesAuth"),
+        ("serviceAccountRef", "mountedSaPath"),
     }
 
 
