@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 from meshpass.api.admin import KubernetesCluster
-from meshpass.api.core import Secret
+from meshpass.api.core import EndpointSlice, Pod, Secret, Service
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.virtualgateway import VirtualGateway
 from meshpass.envoy.snapshot import Resource, content_version
@@ -27,6 +27,7 @@ from meshpass.relay.typeurl import FACT, NODE_STATE, REVISION, object_type
 from meshpass.relay.visibility import (
     SECRET,
     Scope,
+    find_passages,
     find_scope,
     index_objects,
     is_for_agent,
@@ -81,7 +82,7 @@ class Shelf:
 
     def _make_for_agent(self, cluster: str, heard: AbstractSet[str]) -> Target:
         index = index_objects(self._store.objects, self._management_cluster, self._memo)
-        scope = self._same(("scope", cluster), self._memo(find_scope, index, cluster))
+        scope = self._same(("scope", cluster), self._memo(find_scope, index, cluster, self._passages(index)))
         secrets = self._same(("secrets", cluster), self._used_secrets(index, scope))
         resources = self._select(cluster, lambda key: is_for_agent(key, scope, secrets), scope, secrets)
         states = self._memo(_join, self._states("own"), self._states("remote"))
@@ -134,6 +135,11 @@ class Shelf:
     def next_generation(self) -> None:
         """Forget what has gone out of use, now and then."""
         self._memo.next_generation()
+
+    def _passages(self, index: WorkspaceIndex) -> frozenset[ObjectKey]:
+        objects = self._store.objects
+        found = self._memo(find_passages, objects.all(Service), objects.all(Pod), objects.all(EndpointSlice), index)
+        return self._same(("passages", ""), found)
 
     def _used_secrets(self, index: WorkspaceIndex, scope: Scope | None) -> frozenset[ObjectKey]:
         references = find_references(self._store.objects, self._memo)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meshpass.api.admin import KubernetesCluster, Workspace, WorkspaceSettings
-from meshpass.api.core import Namespace
+from meshpass.api.core import EndpointSlice, Namespace, Pod, Service
 from meshpass.api.objectset import ObjectKey, ObjectSet
 from meshpass.memo import Memo
 from meshpass.relay.nodestate import place_of_node
 from meshpass.relay.resource import Resources
+from meshpass.translate.eastwestdoor import is_for_all
+from meshpass.translate.endpointplace import SERVICE_NAME_LABEL
 from meshpass.translate.sharing import Sharing
 from meshpass.translate.workspace import WorkspaceIndex, broken_settings, index_workspaces
 
@@ -33,6 +36,8 @@ class Scope:
     what an imported route table delegates to is found in the workspaces that its owner imports from."""
     callers: frozenset[Place]
     """Namespaces of workspaces that import from one of those: their service accounts may be named by who lets them in."""
+    passages: frozenset[ObjectKey] = frozenset()
+    """The east-west gateways of others that are for everybody."""
 
     def sees(self, key: ObjectKey) -> bool:
         """True for an object in one of the namespaces, those of the cluster itself among them."""
@@ -52,7 +57,33 @@ def index_objects(objects: ObjectSet, management_cluster: str, memo: Memo) -> Wo
     )
 
 
-def find_scope(index: WorkspaceIndex, cluster: str) -> Scope:
+def find_passages(
+    services: Mapping[ObjectKey, Service],
+    pods: Mapping[ObjectKey, Pod],
+    slices: Mapping[ObjectKey, EndpointSlice],
+    index: WorkspaceIndex,
+) -> frozenset[ObjectKey]:
+    """The Services of gateways that are for every workspace, and where they are; to be called through the memo."""
+    found = {key for key, service in services.items() if is_for_all(service, index.place_owner(key))}
+    at: dict[Place, list[Service]] = {}
+    for key in found:
+        at.setdefault((key.cluster, key.namespace), []).append(services[key])
+    behind = {
+        key
+        for key, pod in pods.items()
+        for service in at.get((key.cluster, key.namespace), ())
+        if service.spec.selector and service.spec.selector.items() <= pod.metadata.labels.items()
+    }
+    places = {
+        key
+        for key, one in slices.items()
+        for service in at.get((key.cluster, key.namespace), ())
+        if one.metadata.labels.get(SERVICE_NAME_LABEL) == service.metadata.name
+    }
+    return frozenset(found | behind | places)
+
+
+def find_scope(index: WorkspaceIndex, cluster: str, passages: frozenset[ObjectKey]) -> Scope:
     """What the cluster's agent may see; to be called through the memo."""
     own = frozenset(workspace for (where, _), workspace in index.owners.items() if where == cluster)
     seen = _with_sources(own, index.sharing)
@@ -61,6 +92,7 @@ def find_scope(index: WorkspaceIndex, cluster: str) -> Scope:
         cluster=cluster,
         places=frozenset(place for place, workspace in index.owners.items() if workspace in seen),
         callers=frozenset(place for place, workspace in index.owners.items() if workspace in callers),
+        passages=passages,
     )
 
 
@@ -83,7 +115,9 @@ def is_for_agent(key: ObjectKey, scope: Scope, secrets: frozenset[ObjectKey]) ->
         return True
     if key.kind == SECRET:
         return key in secrets
-    return scope.sees(key) or (key.kind == SERVICE_ACCOUNT and (key.cluster, key.namespace) in scope.callers)
+    if key.kind == SERVICE_ACCOUNT and (key.cluster, key.namespace) in scope.callers:
+        return True
+    return scope.sees(key) or key in scope.passages
 
 
 def is_for_management(key: ObjectKey, cluster: str, secrets: frozenset[ObjectKey]) -> bool:

@@ -73,6 +73,11 @@ def find_doors(
     )
 
 
+def is_for_all(service: Service, owner: str | None) -> bool:
+    """True for a Service by which every workspace may go, whose workspace ``owner`` is."""
+    return owner is not None and LABELS.items() <= service.metadata.labels.items()
+
+
 def is_selected(selector: EastWestGateway, door: Door, workspace: str, workspaces: WorkspaceIndex) -> bool:
     """True for a door that the settings of a workspace select, among those that it may use.
 
@@ -82,8 +87,7 @@ def is_selected(selector: EastWestGateway, door: Door, workspace: str, workspace
     labels = door.service.metadata.labels
     wanted = selector.selector
     owner = workspaces.place_owner(door.key)
-    is_for_all = owner is not None and LABELS.items() <= labels.items()
-    if not is_for_all and not workspaces.sharing.shares(door.key, labels, owner, workspace):
+    if not is_for_all(door.service, owner) and not workspaces.sharing.shares(door.key, labels, owner, workspace):
         return False
     if wanted is None:
         return LABELS.items() <= labels.items()

@@ -109,6 +109,27 @@ async def test_an_agent_sees_its_workspaces_and_not_its_own_cluster(mesh: Mesh) 
     assert mesh.seen("cluster2") == {("Service", "cluster1/a/one")}
 
 
+def gateway(namespace: str, **labels: str) -> tuple[dict[str, Any], ...]:
+    """A gateway behind Service `gate`, and another pod."""
+    front = manifest("Service", "gate", namespace, spec={"selector": {"app": "gate"}, "ports": [{"port": 443}]})
+    front["metadata"]["labels"] = labels
+    pod, other = manifest("Pod", "gate-0", namespace), manifest("Pod", "other", namespace)
+    pod["metadata"]["labels"] = {"app": "gate"}
+    where = manifest("EndpointSlice", "gate-1", namespace, addressType="IPv4", endpoints=[], ports=[])
+    where["metadata"]["labels"] = {"kubernetes.io/service-name": "gate"}
+    return front, pod, other, where
+
+
+async def test_gateways_for_everybody_are_seen_by_everybody(mesh: Mesh) -> None:
+    """Their Service and where it leads, and nothing else of whoever has them; without the label nothing at all."""
+    mesh.put("cluster2", *gateway("b", istio="eastwestgateway"), *gateway("free", istio="eastwestgateway"))
+    of_gateway = {("Service", "cluster2/b/gate"), ("Pod", "cluster2/b/gate-0"), ("EndpointSlice", "cluster2/b/gate-1")}
+    assert mesh.seen("cluster1") == {("Service", "cluster2/a/two"), *of_gateway}
+
+    mesh.put("cluster2", *gateway("b", istio="ingressgateway"))
+    assert mesh.seen("cluster1") == {("Service", "cluster2/a/two")}
+
+
 async def test_administration_is_for_everyone(mesh: Mesh) -> None:
     """Everyone has to come to the same workspaces."""
     resources = mesh.shelf.for_agent("cluster1").resources
