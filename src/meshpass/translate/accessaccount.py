@@ -51,6 +51,8 @@ class SelectedAccounts:
     """Those that there are now."""
     others: tuple[Account, ...]
     """Accounts that are not selected, and that nothing in their certificates tells from those that are; sorted."""
+    beyond: tuple[Account, ...] = ()
+    """Where none is selected, those that would be, if their workspaces imported from the policy's; sorted."""
 
 
 def index_accounts(
@@ -93,13 +95,16 @@ def select_accounts(
         and selector.cluster in {"", place.cluster}
         and selector.workspace in {"", place.workspace}
     }
-    found = {
+    alike = {
         account
         for account, labels in index.labels.items()
-        if (account.cluster, account.namespace) in near
-        and selector.name in {"", account.name}
+        if selector.name in {"", account.name}
+        and selector.namespace in {"", account.namespace}
+        and selector.cluster in {"", account.cluster}
         and selector.labels.items() <= labels.items()
     }
+    found = {account for account in alike if (account.cluster, account.namespace) in near}
+    is_meant = bool(selector.name or selector.namespace or selector.labels) and not selector.workspace
     if selector.labels:
         identities = {spiffe_id(trust_domain, account.namespace, account.name) for account in found}
     elif selector.name:
@@ -110,6 +115,7 @@ def select_accounts(
         identities=tuple(sorted(identities)) if trust_domain else (),
         accounts=frozenset(found),
         others=tuple(sorted(_alike(index, identities, trust_domain) - found)),
+        beyond=tuple(sorted(alike)) if is_meant and not found else (),
     )
 
 

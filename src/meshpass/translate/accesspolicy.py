@@ -9,7 +9,7 @@ from meshpass.api.common import DestinationKind, EnforcementLayers
 from meshpass.api.objectset import ObjectKey
 from meshpass.api.security import AccessPolicy, AccessPolicyConfig, Authorization, TlsMode
 from meshpass.ir import AccessRule, MutualTlsMode
-from meshpass.translate.accessaccount import AccountIndex, Place, SelectedAccounts, select_accounts
+from meshpass.translate.accessaccount import Account, AccountIndex, Place, SelectedAccounts, select_accounts
 from meshpass.translate.accessrule import Entry, entry_problems, translate_entry
 from meshpass.translate.finding import Finding, Reason, Severity
 
@@ -147,13 +147,24 @@ def _entry_notes(key: ObjectKey, entry: Authorization, one: Entry, trust_domain:
 def _account_notes(key: ObjectKey, path: str, found: SelectedAccounts, trust_domain: str) -> Iterator[Finding]:
     if not trust_domain:
         yield _warn(key, path, "selects nobody: workloads of this mesh have no identities", Reason.NO_EFFECT)
+    elif found.beyond:
+        names = _names(found.beyond)
+        message = (
+            f"selects no service account in reach: {names} is of a workspace that imports nothing from the policy's"
+        )
+        yield _warn(key, path, message, Reason.TARGET_NOT_FOUND)
     elif not found.accounts:
         yield _note(key, path, "selects no service account that there is", Reason.TARGET_NOT_FOUND)
     if found.others:
-        names = ", ".join(f"{one.namespace}/{one.name} of cluster {one.cluster}" for one in found.others[:_MAX_OTHERS])
-        more = f" and {len(found.others) - _MAX_OTHERS} more" if len(found.others) > _MAX_OTHERS else ""
-        message = f"certificates do not say of which cluster a service account is: {names}{more} may call as well"
+        message = (
+            f"certificates do not say of which cluster a service account is: {_names(found.others)} may call as well"
+        )
         yield _warn(key, path, message, Reason.UNSUPPORTED_VALUE)
+
+
+def _names(accounts: tuple[Account, ...]) -> str:
+    names = ", ".join(f"{one.namespace}/{one.name} of cluster {one.cluster}" for one in accounts[:_MAX_OTHERS])
+    return names + (f" and {len(accounts) - _MAX_OTHERS} more" if len(accounts) > _MAX_OTHERS else "")
 
 
 def _invalid(key: ObjectKey, path: str, message: str) -> Finding:

@@ -62,6 +62,24 @@ def test_service_accounts_in_reach_are_selected(
     assert (set(found.accounts), found.others) == (accounts, others)
 
 
+@pytest.mark.parametrize(
+    ("selector", "beyond"),
+    [
+        ({"namespace": "alone"}, (LONE,)),
+        ({"name": "client", "namespace": "alone", "cluster": "cluster1"}, (LONE,)),
+        ({"name": "client", "namespace": "alone", "cluster": "cluster2"}, ()),
+        ({"name": "client"}, ()),
+        ({"name": "nobody", "namespace": "alone"}, ()),
+        ({"workspace": "other"}, ()),
+    ],
+)
+def test_who_is_meant_and_out_of_reach_is_named(selector: dict[str, Any], beyond: tuple[Account, ...]) -> None:
+    """Where nobody else is selected: the selector lets in nobody, though there is somebody of these names."""
+    found = select_accounts(ObjectSelector(**selector), PLACES, INDEX, "x")
+    assert found.beyond == beyond
+    assert not (found.beyond and found.accounts)
+
+
 def test_without_a_trust_domain_nobody_is_anybody() -> None:
     """An identity of no domain is none that anybody could have."""
     assert select_accounts(ObjectSelector(), PLACES, INDEX, "").identities == ()
