@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.support.jwt_objects import LABEL, MISSING, bearer, policy, provider, table
 from tests.support.load import Load, Timeline
 from tests.support.mesh_issuer import MeshIssuer, account
-from tests.support.objects import forward, jwt_policy
+from tests.support.objects import CLUSTER_ANNOTATION, forward, jwt_policy
 from tests.support.tokens import DEV, sign
 from tests.support.two_clusters import (
     CLIENT,
@@ -31,6 +31,7 @@ from tests.support.two_clusters import (
     run_two_clusters,
     settings,
     virtual,
+    workspace,
 )
 
 from meshpass.translate.sidecar import OUTBOUND_PORT
@@ -116,6 +117,34 @@ async def test_a_table_of_one_cluster_leads_there_from_every_other(mesh: TwoClus
 
     assert answer.upstream == "near"
     assert f"URI={account('far')}" in answer.seen(XFCC)[0]
+
+
+async def test_a_table_of_the_management_cluster_leads_to_any_without_federation(mesh: TwoClusters) -> None:
+    """It names the cluster; what is of the caller's own is reached as ever, the rest through the gateway."""
+    await mesh.apply(settings(enabled=False))
+    try:
+        for cluster, upstream in (("cluster1", "near"), ("cluster2", "far")):
+            managed = table(to_cluster(cluster))
+            managed["metadata"] |= {"annotations": {CLUSTER_ANNOTATION: "mgmt"}}
+            async with mesh.having(managed):
+                await mesh.answers(HOST, upstream)
+                assert cluster == "cluster1" or await passed(mesh, SERVICE_NAME)
+    finally:
+        await mesh.apply(settings())
+
+
+async def test_a_gateway_of_another_team_leads_to_ours(mesh: TwoClusters) -> None:
+    """Nobody imports anything: it has the label of the gateways that are everybody's."""
+    team, rest = workspace("mesh", "httpbin"), workspace("gateways", "gateways")
+    async with mesh.having(rest):
+        await mesh.apply(team)
+        try:
+            async with mesh.having(table(to_cluster())):
+                await mesh.answers(HOST, "far")
+                assert await passed(mesh, SERVICE_NAME)
+            assert mesh.status(settings())["numSelectedEastWestGateways"] == 1
+        finally:
+            await mesh.apply(workspace("mesh", "*"))
 
 
 async def test_without_federation_nothing_leads_to_another_cluster(mesh: TwoClusters) -> None:

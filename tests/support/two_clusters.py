@@ -161,11 +161,7 @@ def build_world(mesh: TwoClusters) -> Iterator[dict[str, Any]]:
     for cluster in ("mgmt", "cluster1", "cluster2"):
         for name in ("gloo-mesh", "httpbin", "gateways"):
             yield manifest("v1", "Namespace", name, cluster=cluster, namespace="")
-    everything = [{"name": "*", "namespaces": [{"name": "*"}]}]
-    yield manifest(
-        "admin.gloo.solo.io/v2", "Workspace", "mesh", cluster="mgmt", namespace="gloo-mesh",
-        spec={"workloadClusters": everything},
-    )  # fmt: skip
+    yield workspace("mesh", "*")
     for cluster, node in (("cluster1", NEAR), ("cluster2", FAR)):
         yield web(cluster)
         yield endpoints(mesh, cluster)
@@ -237,6 +233,15 @@ def gateway_service(mesh: TwoClusters) -> dict[str, Any]:
         "v1", "Service", "east", cluster="cluster2", namespace="gateways", labels=labels,
         spec={"type": "LoadBalancer", "selector": labels, "ports": ports},
         status={"loadBalancer": {"ingress": [{"ip": mesh.address(EAST)}]}},
+    )  # fmt: skip
+
+
+def workspace(name: str, namespace: str) -> dict[str, Any]:
+    """A Workspace of a namespace in every cluster."""
+    clusters = [{"name": "*", "namespaces": [{"name": namespace}]}]
+    return manifest(
+        "admin.gloo.solo.io/v2", "Workspace", name, cluster="mgmt", namespace="gloo-mesh",
+        spec={"workloadClusters": clusters},
     )  # fmt: skip
 
 
