@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from meshpass.httpserver import BoundedProtocol
 
 _log = logging.getLogger(__name__)
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _ENDS: Final = (b"/attach", b"/exec", b"/portforward")
 
 
@@ -32,6 +33,16 @@ class QuietWebSocket(WebSocketsSansIOProtocol):
         self.logger = quiet  # type: ignore[assignment]
         self.conn.logger = quiet
         self.conn.debug = False
+
+    def data_received(self, data: bytes) -> None:
+        """A handshake that the library refuses to read, such as a longer URL than 8 KiB, is answered, and the connection closed.
+
+        uvicorn would leave it open, before anybody looked at who it is.
+        """
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+            self.transport.close()
 
     async def send(self, message: Any) -> None:
         """The message is sent; a refusal in HTTP is an answer too, which uvicorn would complain about."""

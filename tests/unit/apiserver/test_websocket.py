@@ -79,3 +79,15 @@ async def test_another_protocol_is_the_applications_matter(caplog: pytest.LogCap
         writer.write(b"POST /no HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n")
         assert b" 403 " in await reader.readuntil(b"\r\n\r\n")
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [((b"/yes", b"/yes?" + b"x" * 9000), b" 414 "), ((b"\r\n\r\n", b"\r\n" + b"a: b\r\n" * 200 + b"\r\n"), b" 431 ")],
+    ids=["long URL", "many headers"],
+)
+async def test_a_handshake_that_cannot_be_read_is_answered(change, code):
+    """And the connection is closed: nobody waits for ever."""
+    async with connected() as (reader, writer):
+        writer.write((UPGRADE % b"/yes").replace(*change))
+        assert code in await reader.read()
