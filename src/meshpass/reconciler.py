@@ -246,15 +246,12 @@ class Reconciler:
 
     async def _settle(self) -> None:
         """Returns when every proxy has what is new, or refuses it, and after PATIENCE_SECONDS anyway."""
-        time_left = PATIENCE_SECONDS
-        while time_left > 0:
+        for _ in range(round(PATIENCE_SECONDS / STATUS_INTERVAL_SECONDS)):
             await asyncio.sleep(STATUS_INTERVAL_SECONDS)
-            time_left -= STATUS_INTERVAL_SECONDS
             self._statuses_due.clear()
             own = self._tell_states()
-            if all(
-                state.in_sync or state.rejections for state in (*own.values(), *self._remote.states.values())
-            ) and all(map(self._is_current, self._remote.states)):
+            states = (*own.values(), *self._remote.states.values())
+            if all(one.in_sync or one.rejections for one in states) and all(map(self._is_current, self._remote.states)):
                 return
 
     def _try_reconcile(self) -> None:
@@ -390,7 +387,7 @@ class Reconciler:
         since = self._changed_at[key]
         waiting = tuple(sorted(node for node in report.nodes if self._acknowledged.get(node, -1) < since))
         refused = tuple(rejections.get(ObjectRef(*key), ()))
-        return self._memo(_build_status, report, waiting, refused, further)
+        return self._memo(build_status, report, Programming(waiting=waiting, rejections=refused), further)
 
     def _record_rejections(self, rejections: Mapping[ObjectRef, list[str]]) -> None:
         """Each rejection becomes one Event on each object that is to blame, when it begins."""
@@ -400,12 +397,3 @@ class Reconciler:
                 continue
             self._events.record(ObjectKey(*source), reason="Rejected", message=message)
         self._recorded = current
-
-
-def _build_status(
-    report: ObjectReport,
-    waiting: tuple[str, ...],
-    rejections: tuple[str, ...],
-    further: tuple[FurtherCondition, ...],
-) -> dict[str, Any]:
-    return build_status(report, Programming(waiting=waiting, rejections=rejections), further)

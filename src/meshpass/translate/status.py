@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from meshpass.translate.finding import Finding, Reason, Severity
@@ -21,8 +20,7 @@ MAX_FINDINGS = 20
 _TRUTH = {True: "True", False: "False", None: "Unknown"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Programming:
+class Programming(NamedTuple):
     """How far the proxies are with an object."""
 
     waiting: tuple[str, ...] = ()
